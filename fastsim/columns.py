@@ -1,0 +1,102 @@
+"""Columns: every array that travels through the program, with its table, type, unit and meaning.
+
+Four tables, flat, with per-event offsets: `event`, `vertex`, `particle` (both as in the generator's record) and `track`
+(candidates for a track: charged, final, of a tracked species). A column that is not declared cannot be written.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+Table = Literal["event", "vertex", "particle", "track"]
+TABLES: tuple[Table, ...] = ("event", "vertex", "particle", "track")
+
+PARAMETERS = ("dca_xy", "dca_z", "phi", "tan_lambda", "q_over_pt")  # the order of every 5-vector and covariance
+PARAMETER_UNITS = ("cm", "cm", "rad", "", "1/GeV")
+
+
+class Column(NamedTuple):
+    """Name, table, numpy dtype, unit ("" for none), one line of meaning, and the shape of one row."""
+
+    name: str
+    table: Table
+    dtype: str
+    unit: str
+    doc: str
+    shape: tuple[int, ...] = ()
+
+    @property
+    def key(self) -> tuple[Table, str]:
+        """What identifies the column."""
+        return (self.table, self.name)
+
+    def __str__(self) -> str:
+        return f"{self.table}.{self.name}"
+
+
+# What a reader delivers.
+EVENT_ID = Column("event_id", "event", "uint64", "", "position of the event in the whole input, from 0")
+EVENT_NUMBER = Column("event_number", "event", "int64", "", "the generator's event number (repeats across files)")
+WEIGHT = Column("weight", "event", "float64", "", "first generator weight, 1 where there is none")
+IMPACT_PARAMETER = Column("impact_parameter", "event", "float64", "fm", "of a heavy-ion collision, NaN if not given")
+EVENT_PLANE_ANGLE = Column("event_plane_angle", "event", "float64", "rad", "of a heavy-ion collision, NaN if not given")
+VERTEX_TRUE = tuple(
+    Column(f"vertex_{axis}_true", "event", "float64", unit, "generated primary vertex")
+    for axis, unit in (("x", "cm"), ("y", "cm"), ("z", "cm"), ("t", "ns"))
+)
+VERTEX_POSITION = tuple(
+    Column(axis, "vertex", "float64", unit, "position of a generator vertex (inherited from upstream if not given)")
+    for axis, unit in (("x", "cm"), ("y", "cm"), ("z", "cm"), ("t", "ns"))
+)
+PDG = Column("pdg", "particle", "int32", "", "PDG particle code")
+STATUS = Column("status", "particle", "int32", "", "HepMC status: 1 final, 2 decayed, 4 beam, others the generator's")
+MOMENTUM = tuple(Column(p, "particle", "float64", "GeV", "momentum component at production") for p in ("px", "py", "pz"))
+ENERGY = Column("energy", "particle", "float64", "GeV", "energy at production")
+MASS = Column("mass", "particle", "float64", "GeV", "generated mass")
+PRODUCTION_VERTEX = Column("production_vertex", "particle", "int32", "", "position in the event's vertices, -1 if none")
+END_VERTEX = Column("end_vertex", "particle", "int32", "", "position in the event's vertices, -1 if none")
+
+READ: tuple[Column, ...] = (
+    EVENT_ID, EVENT_NUMBER, WEIGHT, IMPACT_PARAMETER, EVENT_PLANE_ANGLE, *VERTEX_TRUE, *VERTEX_POSITION,
+    PDG, STATUS, *MOMENTUM, ENERGY, MASS, PRODUCTION_VERTEX, END_VERTEX,
+)  # fmt: skip
+
+# What the tracking makes.
+CHARGE_TRUE = Column("charge", "particle", "int8", "e", "charge by the PDG code, -128 if the code is unknown")
+FROM_LONG_LIVED = Column(
+    "is_from_long_lived", "particle", "bool", "", "an ancestor with lifetime above 1 cm/c decayed (ALICE-PUBLIC-2017-005)"
+)
+IS_PRIMARY = Column(
+    "is_physical_primary", "particle", "bool", "", "long-lived and not from a long-lived decay (ALICE-PUBLIC-2017-005)"
+)
+TRACK_STATUS = Column("track_status", "particle", "uint8", "", "what became of the particle: fastsim.tracking.STATUS")
+DNCH_DETA = Column("dnch_deta", "event", "float64", "", "charged physical primaries per unit of pseudorapidity")
+PARTICLE_INDEX = Column("particle_index", "track", "int32", "", "position of the particle in its event")
+SPECIES = Column("species", "track", "int8", "", "index of the true species in fastsim.species.SPECIES")
+IS_RECONSTRUCTED = Column("is_reconstructed", "track", "bool", "", "found by the tracking")
+EFFICIENCY = Column("efficiency", "track", "float64", "", "probability to be found")
+PT_TRUE = Column("pt_true", "track", "float64", "GeV", "generated transverse momentum")
+ETA_TRUE = Column("eta_true", "track", "float64", "", "generated pseudorapidity")
+TRUE = tuple(
+    Column(f"{name}_true", "track", "float64", unit, "generated, at closest approach to the beam line x = y = 0")
+    for name, unit in zip(PARAMETERS, PARAMETER_UNITS, strict=True)
+)
+RECONSTRUCTED = tuple(
+    Column(name, "track", "float64", unit, "reconstructed, at closest approach to the beam line x = y = 0")
+    for name, unit in zip(PARAMETERS, PARAMETER_UNITS, strict=True)
+)
+COV_PACKED = Column(
+    "cov_packed", "track", "float64", "", "covariance of the five parameters, lower triangle row by row", (15,)
+)
+PT = Column("pt", "track", "float64", "GeV", "reconstructed transverse momentum")
+ETA = Column("eta", "track", "float64", "", "reconstructed pseudorapidity")
+CHARGE = Column("charge", "track", "int8", "e", "reconstructed charge")
+
+# What the vertex module makes.
+VERTEX = tuple(
+    Column(f"vertex_{axis}", "event", "float64", "cm", "reconstructed primary vertex") for axis in ("x", "y", "z")
+)
+VERTEX_SIGMA = tuple(
+    Column(f"sigma_vertex_{axis}", "event", "float64", "cm", "resolution of the primary vertex") for axis in ("x", "y", "z")
+)
+N_CONTRIBUTORS = Column("n_contributors", "event", "int32", "", "reconstructed primary tracks of the event")

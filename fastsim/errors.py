@@ -1,0 +1,59 @@
+"""Errors that users meet. Each says where, what, and what to do; the CLI prints them on two lines."""
+
+from __future__ import annotations
+
+
+class FastsimError(Exception):
+    """Base of all errors that a user can cause or mend. ``exit_code`` is what the command line returns."""
+
+    exit_code = 70
+
+    def __init__(self, what: str, *, where: str = "", hint: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.where = where
+        self.hint = hint
+
+    def __str__(self) -> str:
+        text = f"{self.where}: {self.what}" if self.where else self.what
+        return f"{text}\nhint: {self.hint}" if self.hint else text
+
+
+class UsageError(FastsimError):
+    """The command was called in a way that cannot work (an existing output included)."""
+
+    exit_code = 2
+
+
+class CardError(FastsimError):
+    """A card or detector file is wrong. ``problems`` holds every fault found, one line each."""
+
+    exit_code = 3
+
+    def __init__(self, problems: list[str], *, hint: str = "") -> None:
+        super().__init__("\n".join(problems), hint=hint)
+        self.problems = problems
+
+
+class LutError(FastsimError):
+    """A lookup table is missing, broken, or not the one that the detector asks for."""
+
+    exit_code = 3
+
+
+class InputError(FastsimError):
+    """The event file cannot be read, or holds something that is not physics."""
+
+    exit_code = 4
+
+
+class PluginError(FastsimError):
+    """A module could not be found, or did not deliver what it promised."""
+
+    exit_code = 5
+
+
+class OutputError(FastsimError):
+    """The output could not be written (disk full, no permission): worth a retry elsewhere."""
+
+    exit_code = 75

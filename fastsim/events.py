@@ -1,0 +1,75 @@
+"""EventBatch: some events as flat columns with per-event offsets, the form in which everything travels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastsim.columns import TABLES, Column, Table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+Columns = dict[Column, "NDArray[Any]"]
+
+
+@dataclass(frozen=True)
+class EventBatch:
+    """Columns of some consecutive events.
+
+    ``offsets[table]`` (n_events + 1,) int64: rows of event i are ``offsets[i]:offsets[i + 1]``; this is awkward's own
+    layout. The event table has one row an event. Columns are added, never changed.
+    """
+
+    offsets: Mapping[Table, NDArray[np.int64]]
+    columns: Mapping[Column, NDArray[Any]] = field(default_factory=dict)
+
+    @property
+    def n_events(self) -> int:
+        """Number of events."""
+        return len(self.offsets["particle"]) - 1
+
+    def n_rows(self, table: Table) -> int:
+        """Number of rows of a table, all events together."""
+        return int(self.offsets[table][-1])
+
+    def __getitem__(self, column: Column) -> NDArray[Any]:
+        return self.columns[column]
+
+    def __contains__(self, column: object) -> bool:
+        return column in self.columns
+
+    def with_columns(self, columns: Columns, offsets: Mapping[Table, NDArray[np.int64]] | None = None) -> EventBatch:
+        """A batch that also has these columns (and, where new, these tables)."""
+        return EventBatch({**self.offsets, **(offsets or {})}, {**self.columns, **columns})
+
+    def event_index(self, table: Table) -> NDArray[np.int64]:
+        """Event (position in the batch) of each row of a table."""
+        return np.repeat(np.arange(self.n_events), np.diff(self.offsets[table]))
+
+    def to_awkward(self) -> Any:
+        """The batch as one awkward array of events: event columns, and a list of records for each other table."""
+        import awkward as ak  # noqa: PLC0415  (0.4 s that kernels and small commands do not need)
+
+        fields: dict[str, Any] = {c.name: a for c, a in self.columns.items() if c.table == "event"}
+        for table in TABLES[1:]:
+            members = {c.name: a for c, a in self.columns.items() if c.table == table}
+            if members:
+                contents = [ak.contents.NumpyArray(a) if a.ndim == 1 else ak.from_numpy(a).layout for a in members.values()]
+                record = ak.contents.RecordArray(contents, list(members), length=self.n_rows(table))
+                offsets = ak.index.Index64(self.offsets[table])
+                fields[f"{table}s" if table != "vertex" else "vertices"] = ak.Array(
+                    ak.contents.ListOffsetArray(offsets, record)
+                )
+        return ak.zip(fields, depth_limit=1)
+
+
+def offsets_from_counts(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Offsets (n + 1,) of n consecutive groups of these sizes."""
+    offsets = np.zeros(len(counts) + 1, dtype=np.int64)
+    np.cumsum(counts, out=offsets[1:])
+    return offsets

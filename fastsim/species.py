@@ -1,0 +1,78 @@
+"""Tracked species and what is needed of the PDG's numbering.
+
+Masses are frozen here (a LUT must not change with a package release) and tested against the `particle` package
+(PDG 2024). Everything else about a PDG code is asked of `particle.PDGID`, which knows the numbering scheme.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Species(NamedTuple):
+    """One kind of track: short name, positive PDG code of it, mass [GeV] and charge [e] (absolute)."""
+
+    name: str
+    pdg: int
+    mass: float
+    charge: int
+    symbol: str
+
+
+SPECIES: tuple[Species, ...] = (
+    Species("el", 11, 0.00051099895, 1, "e"),
+    Species("mu", 13, 0.1056583755, 1, "μ"),
+    Species("pi", 211, 0.13957039, 1, "π"),
+    Species("ka", 321, 0.493677, 1, "K"),
+    Species("pr", 2212, 0.93827208816, 1, "p"),
+)
+NAMES: tuple[str, ...] = tuple(s.name for s in SPECIES)
+
+UNKNOWN_CHARGE = -128  # marks a PDG code without a known charge in `charges_of`
+
+# Particles with a mean proper lifetime above 1 cm/c. What they decay to is secondary; ALICE-PUBLIC-2017-005, table 1.
+LONG_LIVED: tuple[int, ...] = (
+    11, 12, 13, 14, 16, 22, 130, 211, 310, 321, 2112, 2212, 3112, 3122, 3222, 3312, 3322, 3334,
+)  # fmt: skip
+NUCLEUS_MIN = 1_000_000_000  # codes above are nuclei (PDG numbering scheme, item 16), all of them long-lived here
+
+
+def by_name(name: str) -> Species:
+    """The species called `name`; raises KeyError with the allowed names."""
+    if name not in NAMES:
+        msg = f"species {name!r} (allowed: {', '.join(NAMES)})"
+        raise KeyError(msg)
+    return SPECIES[NAMES.index(name)]
+
+
+@lru_cache(maxsize=65536)
+def _charge(pdg: int) -> int:
+    from particle import PDGID  # noqa: PLC0415  (67 ms that --help and the kernels do not need)
+
+    three_charge = PDGID(pdg).three_charge
+    if three_charge is None:
+        return UNKNOWN_CHARGE
+    return int(np.sign(three_charge)) * int(-(-abs(three_charge) // 3))  # quarks count as charged; none is final
+
+
+def charges_of(codes: NDArray[np.int32]) -> NDArray[np.int8]:
+    """Charges [e] of distinct PDG codes; UNKNOWN_CHARGE where the numbering scheme has no such particle."""
+    return np.array([_charge(int(code)) for code in codes], dtype=np.int8)
+
+
+def species_of(codes: NDArray[np.int32]) -> NDArray[np.int8]:
+    """Index into SPECIES of each PDG code (particles and antiparticles alike), -1 for those not tracked."""
+    result = np.full(len(codes), -1, dtype=np.int8)
+    for index, species in enumerate(SPECIES):
+        result[np.abs(codes) == species.pdg] = index
+    return result
+
+
+def is_long_lived(codes: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Whether each code lives longer than 1 cm/c, so that what it decays to is secondary."""
+    absolute = np.abs(codes.astype(np.int64))
+    return np.isin(absolute, LONG_LIVED) | (absolute >= NUCLEUS_MIN)

@@ -47,6 +47,15 @@ class EventBatch:
         """A batch that also has these columns (and, where new, these tables)."""
         return EventBatch({**self.offsets, **(offsets or {})}, {**self.columns, **columns})
 
+    def slice_events(self, first: int, end: int) -> EventBatch:
+        """Events `first` to `end` (exclusive) as a batch of their own, without a copy of the columns."""
+        offsets = {t: o[first : end + 1] - o[first] for t, o in self.offsets.items()}
+        columns = {
+            c: a[first:end] if c.table == "event" else a[self.offsets[c.table][first] : self.offsets[c.table][end]]
+            for c, a in self.columns.items()
+        }
+        return EventBatch(offsets, columns)
+
     def event_index(self, table: Table) -> NDArray[np.int64]:
         """Event (position in the batch) of each row of a table."""
         return np.repeat(np.arange(self.n_events), np.diff(self.offsets[table]))

@@ -1,0 +1,86 @@
+"""Loading a card: defaults < its parents < the card < ``--set``, each value with the place that it came from."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fastsim import resources, toml
+from fastsim.cards.schema import Card
+from fastsim.detector import load_detector
+from fastsim.errors import CardError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fastsim.detector import Detector
+
+
+@dataclass(frozen=True)
+class LoadedCard:
+    """A card, its detector, and the resolved text of both with origins."""
+
+    card: Card
+    detector: Detector
+    document: toml.Document
+    path: Path
+
+    def canonical(self) -> str:
+        """The resolved card and detector as canonical JSON: what provenance records and hashes."""
+        return json.dumps(
+            {
+                "card": self.card.model_dump(mode="json", exclude={"extends", "detector"}),
+                "detector": self.detector.model_dump(mode="json"),
+            },
+            sort_keys=True,
+        )
+
+
+def load_card(name: str | Path, *, sets: Sequence[str] = (), seed: int | None = None) -> LoadedCard:
+    """Load a card file, or a shipped one by its bare name; raises CardError with every fault and its place.
+
+    `sets` are ``key=value`` texts, values as in TOML; `seed` overrides the card's.
+    """
+    path = resources.find("cards", str(name))
+    document = _with_parents(path, [])
+    for text in sets:
+        document = toml.merge(document, toml.assignment(text, document))
+    if seed is not None:
+        document = toml.merge(document, toml.Document({"seed": seed}, {("seed",): "--seed"}, "--seed"))
+    problems = []
+    card = None
+    try:
+        card = toml.validate(Card, document)
+    except CardError as error:
+        problems += error.problems
+    detector = None
+    named = document.data.get("detector")
+    if isinstance(named, str):
+        try:
+            detector = load_detector(named, where=document.where(("detector",)))
+        except CardError as error:
+            problems += error.problems
+    if problems or card is None or detector is None:
+        raise CardError(problems)
+    return LoadedCard(card, detector, document, path)
+
+
+def _with_parents(path: Path, children: list[Path]) -> toml.Document:
+    """The card at `path` laid over its parents."""
+    if path.resolve() in [child.resolve() for child in children]:
+        chain = " -> ".join(str(p) for p in [*children, path])
+        raise CardError([f"{path}: extends itself ({chain})"])
+    document = toml.read(path)
+    detector = document.data.get("detector")
+    if isinstance(detector, str) and (path.parent / detector).is_file():
+        absolute = toml.Document({"detector": str(path.parent / detector)}, {("detector",): document.where(("detector",))})
+        document = toml.merge(document, absolute)
+    parent = document.data.get("extends")
+    if parent is None:
+        return document
+    if not isinstance(parent, str):
+        raise CardError([f"{document.where(('extends',))}: extends: must be a string (got {parent!r})"])
+    base = resources.find("cards", parent, beside=path.parent, where=document.where(("extends",)))
+    return toml.merge(_with_parents(base, [*children, path]), document)

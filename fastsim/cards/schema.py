@@ -1,0 +1,77 @@
+"""The card: one way of running a detector. Options of [[modules]] belong to the modules and are checked by `plugins`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
+
+from fastsim import toml
+from fastsim.luts.file import Grid
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Rule = Literal["clamp", "not_reconstructed", "error"]
+
+
+class Overflow(toml.Strict):
+    """What happens to particles outside the table's axes; always counted in the summary."""
+
+    pt: Annotated[Rule, Field(description="below or above the table's pt")]
+    eta: Annotated[Rule, Field(description="beyond the table's |eta|")]
+
+
+class Tracking(toml.Strict):
+    """How particles become tracks."""
+
+    level: Annotated[Literal["parametric"], Field(description='"parametric": from lookup tables')]
+    luts: Annotated[str, Field(description='"auto": found by their hash, else built; or a folder that holds them')]
+    undefined_species: Annotated[
+        Literal["skip", "error"], Field(description="charged final particles without a table, and unknown PDG codes")
+    ]
+    overflow: Annotated[Overflow, Field(description="particles outside the table's axes")]
+    dnch_deta_eta_max: Annotated[
+        float, Field(gt=0, le=10, description="dN_ch/deta is measured in |eta| below this, of charged physical primaries")
+    ]
+    grid: Annotated[Grid, Field(description="axes of the lookup tables")] = Grid()
+
+
+class Output(toml.Strict):
+    """What is written, and how."""
+
+    format: Annotated[Literal["ao2d"], Field(description="format of the output file")]
+    events_per_frame: Annotated[int, Field(ge=1, le=10_000_000, description="events in one DF_<n> directory")]
+    compression_level: Annotated[int, Field(ge=0, le=9, description="zstd level, 0 for none")]
+
+
+class Card(toml.Strict):
+    """One way of running a detector."""
+
+    schema_version: Annotated[Literal[1], Field(description="version of this schema")]
+    detector: Annotated[str, Field(description="detector file (relative to the card), or the name of a shipped one")]
+    seed: Annotated[int, Field(ge=0, lt=2**64, description="seed of the run; 0 is an ordinary seed")]
+    tracking: Annotated[Tracking, Field(description="how particles become tracks")]
+    modules: Annotated[list[dict[str, Any]], Field(description="further modules, in any order; see `fastsim plugins`")]
+    output: Annotated[Output, Field(description="what is written")]
+    extends: Annotated[str | None, Field(description="a parent card (relative to this one); tables merge, arrays replace")] = None
+
+    @classmethod
+    def faults(cls, data: dict[str, Any]) -> Iterator[tuple[toml.Path, str]]:
+        """Faults between fields; `data` is the raw card."""
+        tracking = data.get("tracking")
+        grid = tracking.get("grid") if isinstance(tracking, dict) else None
+        if isinstance(grid, dict):
+            for path, message in Grid.faults(grid):
+                yield ("tracking", "grid", *path), message
+        modules = data.get("modules")
+        seen: dict[object, int] = {"tracking": -1}
+        for i, options in enumerate(modules if isinstance(modules, list) else []):
+            if not isinstance(options, dict):
+                continue
+            for key in ("name", "kind"):
+                if not isinstance(options.get(key), str):
+                    yield ("modules", i), f"needs a {key} (a string)"
+            name = options.get("name")
+            if isinstance(name, str) and seen.setdefault(name, i) != i:
+                yield ("modules", i, "name"), f"{name!r} is taken: names select random streams and must differ"

@@ -1,0 +1,85 @@
+"""Talking to people: results go to stdout, talk to stderr; bars on a terminal, one line a minute elsewhere."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from typing import TYPE_CHECKING, Any, Self
+
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from types import FrameType, TracebackType
+
+    from rich.progress import Progress, TaskID
+
+INTERRUPTED = 130  # the shells' convention for a program ended by Ctrl-C
+SECONDS_BETWEEN_LINES = 60.0
+
+out = Console(soft_wrap=True)
+err = Console(stderr=True)
+
+
+class Terminated(BaseException):
+    """SIGTERM or SIGUSR1 arrived: unwind, clean up, exit with 75."""
+
+
+def _terminate(number: int, _frame: FrameType | None) -> None:
+    raise Terminated(signal.Signals(number).name)
+
+
+def stop_on_signals() -> None:
+    """Turn the signals that batch systems send before they kill into an orderly stop."""
+    signal.signal(signal.SIGTERM, _terminate)
+    if hasattr(signal, "SIGUSR1"):
+        signal.signal(signal.SIGUSR1, _terminate)
+
+
+def print_json(data: Any) -> None:
+    """Print data for other programs."""
+    print(json.dumps(data, indent=1))
+
+
+class Bars:
+    """Progress of tables and events: rich bars if stderr is a terminal, else one line a minute."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._quiet = quiet
+        self._bars: Progress | None = None
+        self._tasks: dict[str, TaskID] = {}
+        self._start = self._last_line = time.monotonic()
+
+    def __enter__(self) -> Self:
+        if err.is_terminal and not self._quiet:
+            from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+            self._bars = Progress(
+                SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[text]}"),
+                TimeElapsedColumn(), TimeRemainingColumn(), console=err,
+            )  # fmt: skip
+            self._bars.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._bars:
+            self._bars.stop()
+
+    def luts(self, species: str, done: int, total: int) -> None:
+        """A table is being built (the first one compiles the kernels too)."""
+        self._show("lookup tables", done, total, f"{species or 'done'} ({done} of {total})")
+
+    def events(self, n_events: int, n_bytes: int, total_bytes: int) -> None:
+        """Events are done."""
+        rate = n_events / max(time.monotonic() - self._start, 1e-9)
+        self._show("events", n_bytes, total_bytes or None, f"{n_events:,} ({rate:,.0f}/s)")
+
+    def _show(self, name: str, done: int, total: int | None, text: str) -> None:
+        if self._bars:
+            if name not in self._tasks:
+                self._tasks[name] = self._bars.add_task(name, text=text)
+            self._bars.update(self._tasks[name], completed=done, total=total, text=text)
+        elif not self._quiet and time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
+            self._last_line = time.monotonic()
+            share = f", {100.0 * done / total:.0f} % of the input" if total else ""
+            err.print(f"{name}: {text}{share}", highlight=False)

@@ -1,0 +1,75 @@
+"""`fastsim doctor`: is this installation fit to run?"""
+
+from __future__ import annotations
+
+import os
+import platform
+from typing import TYPE_CHECKING
+
+import typer
+
+from fastsim.cli.console import out
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def doctor() -> None:
+    """Check versions, data folders, caches, cores and lookup tables; exit code 1 if something needs attention."""
+    healthy = True
+    for name, fine, text in _findings():
+        healthy &= fine
+        out.print(f"[bold {'green' if fine else 'red'}]{'ok ' if fine else 'BAD'}[/] {name}: {text}", highlight=False)
+    if not healthy:
+        raise typer.Exit(1)
+
+
+def _findings() -> Iterator[tuple[str, bool, str]]:
+    from fastsim import __version__, plugins, resources
+    from fastsim.provenance import versions
+
+    yield "fastsim", True, f"{__version__}, Python {platform.python_version()}"
+    yield "packages", True, ", ".join(f"{name} {version}" for name, version in versions().items())
+    for kind in ("cards", "detectors"):
+        found = sorted(p.stem for p in resources.data_dir(kind).glob("*.toml"))
+        yield kind, bool(found), f"{', '.join(found) or 'none'} in {resources.data_dir(kind)}"
+    for name, folder in (("table cache", resources.cache_dir() / "luts"), ("kernel cache", _kernel_cache())):
+        yield name, _is_writable(folder), f"{folder} ({'writable' if _is_writable(folder) else 'NOT writable: set FASTSIM_CACHE_DIR or NUMBA_CACHE_DIR'})"
+    yield "cores", True, _cores()
+    yield "modules", True, ", ".join(plugins.installed())
+    yield _tables()
+
+
+def _kernel_cache():  # type: ignore[no-untyped-def]  # noqa: ANN202
+    from pathlib import Path
+
+    return Path(os.environ["NUMBA_CACHE_DIR"])
+
+
+def _is_writable(folder) -> bool:  # type: ignore[no-untyped-def]  # noqa: ANN001
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK)
+
+
+def _cores() -> str:
+    """Cores given to us, and what a batch system allows: the machine's number of cores says nothing there."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    given = {name: os.environ[name] for name in ("SLURM_CPUS_PER_TASK", "OMP_NUM_THREADS") if name in os.environ}
+    return f"{allowed} usable" + "".join(f", {name}={value}" for name, value in given.items())
+
+
+def _tables() -> tuple[str, bool, str]:
+    from fastsim import resources
+    from fastsim.cards import load_card
+    from fastsim.luts.build import lut_key
+    from fastsim.luts.store import file_name
+    from fastsim.species import SPECIES
+
+    loaded = load_card("alice3")
+    names = [file_name(loaded.detector, s, lut_key(loaded.detector, s, loaded.card.tracking.grid)) for s in SPECIES]
+    places = (resources.data_dir("luts"), resources.cache_dir() / "luts")
+    ready = sum(any((place / name).is_file() for place in places) for name in names)
+    return "tables", True, f"{ready} of {len(names)} of card alice3 ready" + ("" if ready == len(names) else "; the others are built on first use")

@@ -1,0 +1,112 @@
+"""`fastsim run`: events in, an AO2D file out, a summary at the end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fastsim.cli.console import Bars, err, out, print_json, stop_on_signals
+from fastsim.errors import UsageError
+
+if TYPE_CHECKING:
+    from fastsim.run import Summary
+
+
+def run(
+    inputs: Annotated[list[str], typer.Argument(help="HepMC2 or HepMC3 files, plain or .gz/.bz2/.xz/.zst; - for standard input.")],
+    output: Annotated[Path, typer.Option("--out", "-o", help="Output file.")],
+    card: Annotated[str, typer.Option("--card", "-c", help="Card file, or the name of a shipped one.")] = "alice3",
+    seed: Annotated[str | None, typer.Option(help='Seed of the run (instead of the card\'s), or "random".')] = None,
+    events: Annotated[str | None, typer.Option(help="Only events A:B of the whole input (from 0, B exclusive).")] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Events in memory at once; cannot change the result.")] = 1000,
+    workers: Annotated[int, typer.Option(min=1, help="Processes; cannot change the result.")] = 1,
+    sets: Annotated[list[str] | None, typer.Option("--set", help="Change the card: key=value, values as in TOML.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")] = False,
+    max_bad_events: Annotated[int, typer.Option(min=0, help="Skip (and report) up to so many unreadable events.")] = 0,
+    json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no summary.")] = False,
+) -> None:
+    """Simulate events: read HepMC, smear tracks, write an AO2D file with covariances and truth."""
+    stop_on_signals()
+    chosen_seed, chosen_events = _seed(seed), _events(events)
+    from fastsim.cards import load_card
+    from fastsim.run import simulate_files
+
+    loaded = load_card(card, sets=sets or (), seed=chosen_seed)
+    if not (quiet or json):
+        err.print(f"{loaded.detector.name}, card {loaded.path}, seed {loaded.card.seed}", highlight=False)
+    with Bars(quiet=quiet or json) as progress:
+        summary = simulate_files(
+            inputs, loaded, output, events=chosen_events, batch_size=batch_size, workers=workers, overwrite=overwrite,
+            max_bad_events=max_bad_events, progress=progress,
+        )  # fmt: skip
+    if json:
+        print_json({**summary.as_dict(), "seed": loaded.card.seed, "output": str(output)})
+    elif not quiet:
+        _print_summary(summary, output, loaded.card.seed)
+
+
+def _seed(text: str | None) -> int | None:
+    if text == "random":
+        from secrets import randbits
+
+        return randbits(64)
+    if text is None:
+        return None
+    if not text.isdecimal() or int(text) >= 2**64:
+        raise UsageError(f"--seed {text}: must be a whole number from 0 to 2^64 - 1, or random")
+    return int(text)
+
+
+def _events(text: str | None) -> tuple[int, int | None]:
+    if text is None:
+        return 0, None
+    first, colon, end = text.partition(":")
+    if not colon or any(part and not part.isdecimal() for part in (first, end)):
+        raise UsageError(f"--events {text}: must read A:B, A: or :B with whole numbers")
+    result = int(first or 0), int(end) if end else None
+    if result[1] is not None and result[1] < result[0]:
+        raise UsageError(f"--events {text}: ends before it starts")
+    return result
+
+
+def _print_summary(summary: Summary, output: Path, seed: int) -> None:
+    from rich.table import Table
+
+    from fastsim.species import SPECIES
+    from fastsim.tracking import NOT_A_TRACK, RECONSTRUCTED, STATUS
+
+    tracks = Table(title="Tracks", title_justify="left", title_style="bold", caption_justify="left")
+    for name in ("species", "candidates", "reconstructed", "share"):
+        tracks.add_column(name, justify="left" if name == "species" else "right")
+    for species in SPECIES:
+        n, found = summary.candidates[species.name], summary.reconstructed[species.name]
+        tracks.add_row(species.symbol, f"{n:,}", f"{found:,}", f"{100 * found / n:.1f} %" if n else "-")
+    n, found = sum(summary.candidates.values()), sum(summary.reconstructed.values())
+    tracks.add_section()
+    tracks.add_row("all", f"{n:,}", f"{found:,}", f"{100 * found / n:.1f} %" if n else "-")
+
+    losses = Table("reason", title="Charged final particles that are not tracks", title_justify="left", title_style="bold")
+    losses.add_column("particles", justify="right")
+    for code, name in STATUS.items():
+        if code not in (NOT_A_TRACK, RECONSTRUCTED) and summary.particles[name]:
+            losses.add_row(name, f"{summary.particles[name]:,}")
+    times = Table("step", title="Time", title_justify="left", title_style="bold")
+    times.add_column("s", justify="right")
+    times.add_column("us/particle", justify="right")
+    for step, seconds in summary.seconds.items():
+        per_particle = f"{1e6 * seconds / summary.n_particles:.2f}" if summary.n_particles and "tables" not in step else ""
+        times.add_row(step, f"{seconds:.2f}", per_particle)
+
+    out.print(f"\n[bold]{summary.n_events:,} events[/], {summary.n_particles:,} particles, seed {seed}", highlight=False)
+    for table in (tracks, losses, times):
+        if table.row_count:
+            out.print(table)
+    for text, n in summary.counts.items():
+        out.print(f"  {text}: {n:,}", highlight=False)
+    for text in summary.bad_events:
+        out.print(f"[bold yellow]skipped[/] {text}", highlight=False)
+    size = output.stat().st_size
+    out.print(f"[bold]{output}[/]  {size / 1e6:,.1f} MB; look into it with: fastsim inspect {output}", highlight=False)

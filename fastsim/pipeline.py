@@ -1,0 +1,80 @@
+"""Runs modules over one batch: in the order that their declarations ask for, and checked against their promises."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fastsim.columns import READ, Column
+from fastsim.errors import PluginError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fastsim.events import EventBatch
+    from fastsim.module import Made, Module
+    from fastsim.rng import Streams
+
+
+class Pipeline:
+    """Modules in working order. Raises PluginError for columns that two make or nobody does, and for cycles."""
+
+    def __init__(self, modules: Sequence[Module], streams: Streams) -> None:
+        self.modules = order(modules)
+        self._streams = streams
+
+    def run(self, batch: EventBatch) -> tuple[EventBatch, Counter[str], dict[str, float]]:
+        """The batch with all columns; counts for the summary; seconds per module."""
+        counts = Counter[str]()
+        seconds = {}
+        for module in self.modules:
+            start = time.perf_counter()
+            made = module.apply(batch, self._streams)
+            check(module, batch, made)
+            batch = batch.with_columns(made.columns, made.offsets)
+            counts.update(made.counts)
+            seconds[module.name] = time.perf_counter() - start
+        return batch, counts, seconds
+
+
+def order(modules: Sequence[Module]) -> list[Module]:
+    """Modules sorted so that each finds its columns made; independent ones by name."""
+    maker: dict[Column, str] = dict.fromkeys(READ, "the reader")
+    for module in sorted(modules, key=lambda m: m.name):
+        for column in module.makes:
+            if column in maker:
+                raise PluginError(f"both {maker[column]} and module {module.name!r} make the column {column}")
+            maker[column] = f"module {module.name!r}"
+    ready = set(READ)
+    waiting = sorted(modules, key=lambda m: m.name)
+    result: list[Module] = []
+    while waiting:
+        module = next((m for m in waiting if ready.issuperset(m.needs)), None)
+        if module is None:
+            lacking = {m.name: sorted(str(c) for c in m.needs if c not in ready) for m in waiting}
+            text = "; ".join(f"module {name!r} needs {', '.join(columns)}" for name, columns in lacking.items())
+            nobody = any(c not in maker for m in waiting for c in m.needs)
+            raise PluginError(f"{text}, which {'no module makes' if nobody else 'are made in a circle'}")
+        waiting.remove(module)
+        ready.update(module.makes)
+        result.append(module)
+    return result
+
+
+def check(module: Module, batch: EventBatch, made: Made) -> None:
+    """Compare what a module delivered with what it promised: columns, dtype, shape, no infinities."""
+    faults = [f"promised: {c}, delivered: nothing" for c in module.makes if c not in made.columns]
+    faults += [f"promised: nothing, delivered: {c}" for c in made.columns if c not in module.makes]
+    for column, array in made.columns.items():
+        offsets = made.offsets.get(column.table, batch.offsets.get(column.table))
+        n_rows = batch.n_events if column.table == "event" else int(offsets[-1]) if offsets is not None else -1
+        promised = (np.dtype(column.dtype), (n_rows, *column.shape))
+        if (array.dtype, array.shape) != promised:
+            faults.append(f"{column}: promised: {promised[0]}{promised[1]}, delivered: {array.dtype}{array.shape}")
+        elif array.dtype.kind == "f" and np.isinf(array).any():
+            faults.append(f"{column}: {int(np.isinf(array).sum())} values are infinite")
+    if faults:
+        raise PluginError("; ".join(faults), where=f"module {module.name!r}")

@@ -1,0 +1,103 @@
+"""What made a file: enough to make it again.
+
+`identity` is everything that can change a column (two files with equal identity have equal columns); `circumstance`
+is the rest: when, where, how fast.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import socket
+import subprocess
+from datetime import UTC, datetime
+from hashlib import sha256
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fastsim.rng import SCHEME
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fastsim.cards import LoadedCard
+    from fastsim.io.hepmc import InputRecord
+    from fastsim.luts.store import LutSet
+
+PACKAGES = ("numpy", "numba", "awkward", "uproot", "pyhepmc", "particle", "onnxruntime")
+
+
+def versions() -> dict[str, str]:
+    """Versions of the packages that results may depend on."""
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def git_state() -> str:
+    """Commit of the source tree, with "+changes" if it was edited; "" outside a checkout."""
+    folder = Path(__file__).resolve().parent
+    if not (folder.parent / ".git").exists():
+        return ""
+    try:
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S607
+        changes = subprocess.run(["git", "status", "--porcelain"], cwd=folder, capture_output=True, text=True, check=True).stdout  # noqa: S607
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return commit + ("+changes" if changes.strip() else "")
+
+
+def identity(
+    loaded: LoadedCard, luts: LutSet, plugins: dict[str, str], inputs: Sequence[InputRecord], events: tuple[int, int | None],
+    skipped: Sequence[int], units: dict[str, str],
+) -> dict[str, Any]:  # fmt: skip
+    """Everything that changes the physics, with a hash of it."""
+    record: dict[str, Any] = {
+        "fastsim": version("fastsim"),
+        "git": git_state(),
+        "run_seed": loaded.card.seed,
+        "random_numbers": SCHEME,
+        "resolved": json.loads(loaded.canonical()),
+        "resolved_sha256": sha256(loaded.canonical().encode()).hexdigest(),
+        "luts": {lut.header.species: {"key": lut.header.key, "sha256": lut.sha256} for lut in luts.luts},
+        "plugins": plugins,
+        "inputs": [{"sha256": i.sha256, "first_event": i.first_event, "n_events": i.n_events} for i in inputs],
+        "events": {"first": events[0], "end": events[1]},
+        "skipped_events": list(skipped),
+        "units": units,
+        "packages": versions(),
+    }
+    record["sha256"] = sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
+    return record
+
+
+def circumstance(inputs: Sequence[InputRecord], luts: LutSet, loaded: LoadedCard, settings: dict[str, Any]) -> dict[str, Any]:
+    """When, where and how the file was made."""
+    return {
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "host": socket.gethostname(),
+        "cpu": _cpu_name(),
+        "python": platform.python_version(),
+        "card": str(loaded.path),
+        "inputs": [i.name for i in inputs],
+        "luts": list(luts.sources),
+        **settings,
+    }
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())
+
+
+def as_json(record: dict[str, Any]) -> str:
+    """The record as it is written to files."""
+    return json.dumps(record, indent=1)

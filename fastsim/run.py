@@ -1,0 +1,287 @@
+"""Files in, files out: the whole of `fastsim run` as one function, and the same job batch by batch for Python."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections import Counter, deque
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import numpy as np
+
+from fastsim import columns as c
+from fastsim import provenance
+from fastsim.cards import LoadedCard, load_card
+from fastsim.errors import FastsimError, InputError
+from fastsim.io.aod import UNITS, AodWriter
+from fastsim.io.hepmc import Block, InputRecord, parse_block, read_blocks
+from fastsim.io.rootio import refuse_existing
+from fastsim.luts.store import LutSet, get_luts
+from fastsim.module import Module
+from fastsim.pipeline import Pipeline
+from fastsim.plugins import distribution, installed, make_modules
+from fastsim.rng import Streams
+from fastsim.species import SPECIES
+from fastsim.tracking import STATUS
+from fastsim.tracking.parametric import ParametricTracking
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from fastsim.events import EventBatch
+
+BATCH_EVENTS = 1000
+BATCH_PARTICLES = 50_000  # keeps a batch near 50 MB and the progress bar moving; one Pb-Pb event may hold more
+
+
+class WorkerError(FastsimError):
+    """A worker process died (killed, or out of memory): worth a retry."""
+
+    exit_code = 75
+
+
+class Progress(Protocol):
+    """What `simulate_files` tells of its way."""
+
+    def luts(self, species: str, done: int, total: int) -> None:
+        """A lookup table is being built."""
+
+    def events(self, n_events: int, n_bytes: int, total_bytes: int) -> None:
+        """So many events are done, so many bytes of input are read (of `total_bytes`, 0 if unknown)."""
+
+
+class Silent:
+    """No progress shown."""
+
+    def luts(self, species: str, done: int, total: int) -> None:
+        """Nothing."""
+
+    def events(self, n_events: int, n_bytes: int, total_bytes: int) -> None:
+        """Nothing."""
+
+
+@dataclass
+class Summary:
+    """What a run did: the table at its end, and JSON in the file."""
+
+    n_events: int = 0
+    n_particles: int = 0
+    candidates: Counter[str] = field(default_factory=Counter)
+    reconstructed: Counter[str] = field(default_factory=Counter)
+    particles: Counter[str] = field(default_factory=Counter)
+    counts: Counter[str] = field(default_factory=Counter)
+    bad_events: list[str] = field(default_factory=list)
+    bad_event_ids: list[int] = field(default_factory=list)
+    seconds: Counter[str] = field(default_factory=Counter)
+
+    def add(self, batch: EventBatch, counts: Counter[str], seconds: dict[str, float]) -> None:
+        """Count a batch."""
+        self.n_events += batch.n_events
+        self.n_particles += batch.n_rows("particle")
+        status = np.bincount(batch[c.TRACK_STATUS], minlength=len(STATUS))
+        self.particles.update({name: int(status[code]) for code, name in STATUS.items()})
+        species, found = batch[c.SPECIES], batch[c.IS_RECONSTRUCTED]
+        for index, kind in enumerate(SPECIES):
+            self.candidates[kind.name] += int(np.count_nonzero(species == index))
+            self.reconstructed[kind.name] += int(np.count_nonzero((species == index) & found))
+        self.counts.update(counts)
+        self.seconds.update(seconds)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data, without the times."""
+        return {
+            "events": self.n_events,
+            "particles": self.n_particles,
+            "candidates": dict(self.candidates),
+            "reconstructed": dict(self.reconstructed),
+            "charged_final_particles": {k: v for k, v in self.particles.items() if k != STATUS[0]},
+            "counts": dict(self.counts),
+            "skipped_events": self.bad_events,
+        }
+
+
+class Processed(NamedTuple):
+    """One block, simulated."""
+
+    batch: EventBatch
+    counts: Counter[str]
+    seconds: dict[str, float]
+    bad: list[tuple[int, InputError]]
+
+
+def process_block(block: Block, pipeline: Pipeline) -> Processed:
+    """Parse a block and run the modules over it."""
+    start = time.perf_counter()
+    batch, unusable = parse_block(block)
+    parsing = time.perf_counter() - start
+    errors = []
+    for event, reason in unusable:
+        whole = [e for e in block.events if e.event_id < event.event_id]
+        last = f"event {whole[-1].event_number} (position {whole[-1].event_id})" if whole else f"position {event.event_id - 1}"
+        error = InputError(
+            f"event {event.event_number} (position {event.event_id}): {reason}; last good: {last if event.event_id else 'none'}",
+            where=f"{block.path}:{event.line}",
+            hint="produce the file again, or skip such events with --max-bad-events N",
+        )
+        errors.append((event.event_id, error))
+    try:
+        batch, counts, seconds = pipeline.run(batch)
+    except FastsimError as error:
+        error.where = f"{block.path}: {error.where}"
+        raise
+    return Processed(batch, counts, {"parse": parsing, **seconds}, errors)
+
+
+def make_pipeline(loaded: LoadedCard, luts: LutSet) -> Pipeline:
+    """The modules of a card in working order."""
+    tracking = ParametricTracking(loaded.card.tracking, loaded.detector, luts.table())
+    modules: list[Module] = [tracking, *make_modules(loaded)]
+    return Pipeline(modules, Streams(loaded.card.seed))
+
+
+def find_luts(loaded: LoadedCard, progress: Progress) -> LutSet:
+    """The tables that a card asks for, built where they are missing."""
+    tracking = loaded.card.tracking
+    folder = None if tracking.luts == "auto" else Path(tracking.luts)
+    return get_luts(loaded.detector, tracking.grid, folder=folder, progress=progress.luts, command="fastsim run")
+
+
+_pipeline_of_worker: list[Pipeline] = []  # set once in a worker process, which simulates for one run only
+
+
+def _start_worker(pipeline: Pipeline) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the main process decides
+    _pipeline_of_worker.append(pipeline)
+
+
+def _work(block: Block) -> Processed:
+    return process_block(block, _pipeline_of_worker[0])
+
+
+def _process(blocks: Iterator[Block], pipeline: Pipeline, workers: int) -> Iterator[tuple[Block, Processed]]:
+    """Simulate blocks in order, here or in worker processes with a bounded number of blocks on the way."""
+    if workers == 1:
+        for block in blocks:
+            yield block, process_block(block, pipeline)
+        return
+    with ExitStack() as stack:
+        pool = ProcessPoolExecutor(workers, get_context("spawn"), _start_worker, (pipeline,))
+        stack.callback(pool.shutdown, wait=True, cancel_futures=True)
+        waiting: deque[tuple[Block, Future[Processed]]] = deque()
+        try:
+            for block in blocks:
+                waiting.append((block, pool.submit(_work, block)))
+                if len(waiting) > workers + 1:
+                    done, future = waiting.popleft()
+                    yield done, future.result()
+            while waiting:
+                done, future = waiting.popleft()
+                yield done, future.result()
+        except BrokenProcessPool:
+            raise WorkerError("a worker process died (killed, or out of memory)", hint="try again with fewer --workers") from None
+
+
+def simulate_files(
+    inputs: Sequence[str | Path],
+    card: str | Path | LoadedCard,
+    out: str | Path,
+    *,
+    events: tuple[int, int | None] = (0, None),
+    batch_size: int = BATCH_EVENTS,
+    workers: int = 1,
+    overwrite: bool = False,
+    max_bad_events: int = 0,
+    progress: Progress | None = None,
+) -> Summary:
+    """Simulate files of events and write one output file.
+
+    `events` (first, end) selects positions in the whole input; `batch_size` and `workers` cannot change the result.
+    Raises FastsimError (see `fastsim.errors`) and then leaves nothing under the name of the output.
+    """
+    loaded = card if isinstance(card, LoadedCard) else load_card(card)
+    progress = progress or Silent()
+    out = Path(out)
+    refuse_existing(out, overwrite=overwrite)
+    start = time.perf_counter()
+    luts = find_luts(loaded, progress)
+    pipeline = make_pipeline(loaded, luts)
+    summary = Summary()
+    summary.seconds["find or build tables"] = time.perf_counter() - start
+    records: list[InputRecord] = []
+    names = [str(i) for i in inputs]
+    total = sum(Path(i).stat().st_size for i in names if Path(i).is_file())
+    output = loaded.card.output
+    blocks = _timed(
+        read_blocks(names, events=events, max_events=batch_size, max_particles=BATCH_PARTICLES, records=records), summary
+    )
+    writer = AodWriter(out, events_per_frame=output.events_per_frame, compression_level=output.compression_level)
+    with writer.file:
+        read_before, path = 0, ""
+        for block, done in _process(blocks, pipeline, workers):
+            _accept(done, summary, max_bad_events)
+            begin = time.perf_counter()
+            writer.write(done.batch)
+            summary.seconds["write"] += time.perf_counter() - begin
+            if block.path != path:
+                read_before += Path(path).stat().st_size if Path(path).is_file() else 0
+                path = block.path
+            progress.events(summary.n_events, read_before + block.bytes_read, total)
+        begin = time.perf_counter()
+        kinds = {point.name: f"{distribution(point)} {point.dist.version if point.dist else ''}" for point in installed().values()}
+        used = {table["kind"]: kinds[table["kind"]] for table in loaded.card.modules}
+        identity = provenance.identity(loaded, luts, used, records, events, summary.bad_event_ids, UNITS)
+        settings = {"batch_size": batch_size, "workers": workers}
+        record = {"identity": identity, "circumstance": provenance.circumstance(records, luts, loaded, settings), "summary": summary.as_dict()}
+        writer.close({"provenance": provenance.as_json(record)})
+        summary.seconds["write"] += time.perf_counter() - begin
+    return summary
+
+
+def _timed(blocks: Iterator[Block], summary: Summary) -> Iterator[Block]:
+    """The same blocks, counting the time that reading and cutting takes."""
+    while True:
+        begin = time.perf_counter()
+        block = next(blocks, None)
+        summary.seconds["read"] += time.perf_counter() - begin
+        if block is None:
+            return
+        yield block
+
+
+def _accept(done: Processed, summary: Summary, max_bad_events: int) -> None:
+    """Count a block; raise its error if more events are bad than the user allows."""
+    for event_id, error in done.bad:
+        summary.bad_events.append(f"{error.where}: {error.what}")
+        summary.bad_event_ids.append(event_id)
+        if len(summary.bad_events) > max_bad_events:
+            raise error
+    summary.add(done.batch, done.counts, done.seconds)
+
+
+def simulate(
+    inputs: str | Path | Sequence[str | Path],
+    card: str | Path | LoadedCard = "alice3",
+    *,
+    seed: int | None = None,
+    events: tuple[int, int | None] = (0, None),
+    batch_size: int = BATCH_EVENTS,
+) -> Iterator[Any]:
+    """Simulate files of events and yield awkward arrays, one a batch: event columns, `particles`, `vertices`, `tracks`.
+
+    The same numbers as `simulate_files` writes, before they are rounded to float32. `tracks` holds all candidates: select with
+    ``events.tracks[events.tracks.is_reconstructed]``. Raises FastsimError.
+    """
+    loaded = card if isinstance(card, LoadedCard) and seed is None else load_card(card.path if isinstance(card, LoadedCard) else card, seed=seed)
+    pipeline = make_pipeline(loaded, find_luts(loaded, Silent()))
+    names = [str(inputs)] if isinstance(inputs, (str, Path)) else [str(i) for i in inputs]
+    blocks = read_blocks(names, events=events, max_events=batch_size, max_particles=BATCH_PARTICLES, records=[])
+    for block in blocks:
+        done = process_block(block, pipeline)
+        _accept(done, Summary(), 0)
+        yield done.batch.to_awkward()

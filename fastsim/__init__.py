@@ -18,7 +18,16 @@ if TYPE_CHECKING:
     from fastsim.run import simulate, simulate_files
 
 __version__ = version("fastsim")
-__all__ = ["FastsimError", "build_lut", "get_luts", "load_card", "load_detector", "read_lut", "simulate", "simulate_files"]
+__all__ = [
+    "FastsimError",
+    "build_lut",
+    "get_luts",
+    "load_card",
+    "load_detector",
+    "read_lut",
+    "simulate",
+    "simulate_files",
+]
 
 # Imported on first use: `import fastsim` and `fastsim --help` load neither numba nor awkward.
 _HOMES = {

@@ -50,7 +50,9 @@ VERTEX_POSITION = tuple(
 )
 PDG = Column("pdg", "particle", "int32", "", "PDG particle code")
 STATUS = Column("status", "particle", "int32", "", "HepMC status: 1 final, 2 decayed, 4 beam, others the generator's")
-MOMENTUM = tuple(Column(p, "particle", "float64", "GeV", "momentum component at production") for p in ("px", "py", "pz"))
+MOMENTUM = tuple(
+    Column(p, "particle", "float64", "GeV", "momentum component at production") for p in ("px", "py", "pz")
+)
 ENERGY = Column("energy", "particle", "float64", "GeV", "energy at production")
 MASS = Column("mass", "particle", "float64", "GeV", "generated mass")
 PRODUCTION_VERTEX = Column("production_vertex", "particle", "int32", "", "position in the event's vertices, -1 if none")
@@ -64,7 +66,11 @@ READ: tuple[Column, ...] = (
 # What the tracking makes.
 CHARGE_TRUE = Column("charge", "particle", "int8", "e", "charge by the PDG code, -128 if the code is unknown")
 FROM_LONG_LIVED = Column(
-    "is_from_long_lived", "particle", "bool", "", "an ancestor with lifetime above 1 cm/c decayed (ALICE-PUBLIC-2017-005)"
+    "is_from_long_lived",
+    "particle",
+    "bool",
+    "",
+    "an ancestor with lifetime above 1 cm/c decayed (ALICE-PUBLIC-2017-005)",
 )
 IS_PRIMARY = Column(
     "is_physical_primary", "particle", "bool", "", "long-lived and not from a long-lived decay (ALICE-PUBLIC-2017-005)"
@@ -97,6 +103,7 @@ VERTEX = tuple(
     Column(f"vertex_{axis}", "event", "float64", "cm", "reconstructed primary vertex") for axis in ("x", "y", "z")
 )
 VERTEX_SIGMA = tuple(
-    Column(f"sigma_vertex_{axis}", "event", "float64", "cm", "resolution of the primary vertex") for axis in ("x", "y", "z")
+    Column(f"sigma_vertex_{axis}", "event", "float64", "cm", "resolution of the primary vertex")
+    for axis in ("x", "y", "z")
 )
 N_CONTRIBUTORS = Column("n_contributors", "event", "int32", "", "reconstructed primary tracks of the event")

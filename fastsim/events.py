@@ -68,7 +68,9 @@ class EventBatch:
         for table in TABLES[1:]:
             members = {c.name: a for c, a in self.columns.items() if c.table == table}
             if members:
-                contents = [ak.contents.NumpyArray(a) if a.ndim == 1 else ak.from_numpy(a).layout for a in members.values()]
+                contents = [
+                    ak.contents.NumpyArray(a) if a.ndim == 1 else ak.from_numpy(a).layout for a in members.values()
+                ]
                 record = ak.contents.RecordArray(contents, list(members), length=self.n_rows(table))
                 offsets = ak.index.Index64(self.offsets[table])
                 fields[f"{table}s" if table != "vertex" else "vertices"] = ak.Array(

@@ -52,15 +52,15 @@ def order(modules: Sequence[Module]) -> list[Module]:
     waiting = sorted(modules, key=lambda m: m.name)
     result: list[Module] = []
     while waiting:
-        module = next((m for m in waiting if ready.issuperset(m.needs)), None)
-        if module is None:
+        found = [m for m in waiting if ready.issuperset(m.needs)]
+        if not found:
             lacking = {m.name: sorted(str(c) for c in m.needs if c not in ready) for m in waiting}
             text = "; ".join(f"module {name!r} needs {', '.join(columns)}" for name, columns in lacking.items())
             nobody = any(c not in maker for m in waiting for c in m.needs)
             raise PluginError(f"{text}, which {'no module makes' if nobody else 'are made in a circle'}")
-        waiting.remove(module)
-        ready.update(module.makes)
-        result.append(module)
+        waiting.remove(found[0])
+        ready.update(found[0].makes)
+        result.append(found[0])
     return result
 
 

@@ -44,7 +44,13 @@ def load_kind(kind: str, *, where: str = "") -> ModuleKind:
     if kind not in kinds:
         close = difflib.get_close_matches(kind, kinds, n=1)
         remedy = f"did you mean {close[0]!r}?" if close else f"installed: {', '.join(kinds)}"
-        raise CardError([f"{where}: {kind!r} is not an installed module kind ({remedy})" if where else f"no module kind {kind!r} ({remedy})"])
+        raise CardError(
+            [
+                f"{where}: {kind!r} is not an installed module kind ({remedy})"
+                if where
+                else f"no module kind {kind!r} ({remedy})"
+            ]
+        )
     point = kinds[kind]
     try:
         return cast("ModuleKind", point.load())

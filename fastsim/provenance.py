@@ -45,11 +45,13 @@ def git_state() -> str:
     if not (folder.parent / ".git").exists():
         return ""
     try:
-        commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S607
-        changes = subprocess.run(["git", "status", "--porcelain"], cwd=folder, capture_output=True, text=True, check=True).stdout  # noqa: S607
+        commit, changes = (
+            subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603, S607
+            for words in (("rev-parse", "HEAD"), ("status", "--porcelain"))
+        )
     except (OSError, subprocess.CalledProcessError):
         return ""
-    return commit + ("+changes" if changes.strip() else "")
+    return commit + ("+changes" if changes else "")
 
 
 def identity(
@@ -76,7 +78,9 @@ def identity(
     return record
 
 
-def circumstance(inputs: Sequence[InputRecord], luts: LutSet, loaded: LoadedCard, settings: dict[str, Any]) -> dict[str, Any]:
+def circumstance(
+    inputs: Sequence[InputRecord], luts: LutSet, loaded: LoadedCard, settings: dict[str, Any]
+) -> dict[str, Any]:
     """When, where and how the file was made."""
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -95,7 +99,9 @@ def _cpu_name() -> str:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor()
+    )
 
 
 def as_json(record: dict[str, Any]) -> str:

@@ -38,4 +38,6 @@ def find(kind: Kind, name: str, *, beside: Path | None = None, where: str = "") 
     if name in shipped:
         return shipped[name]
     what = f"no such {kind.removesuffix('s')}: {name}"
-    raise CardError([f"{where}: {what}" if where else what], hint=f"shipped: {', '.join(shipped)}; or give the path of a file")
+    raise CardError(
+        [f"{where}: {what}" if where else what], hint=f"shipped: {', '.join(shipped)}; or give the path of a file"
+    )

@@ -18,6 +18,8 @@ from fastsim.jit import kernel
 SCHEME = "philox4x32-10/1"  # written to provenance; change it when any bit of any draw changes
 EVENT_LEVEL = 0xFFFFFFFF  # the "particle index" of draws that belong to the whole event
 
+Word = int | np.uint64  # carries 32 or 64 random or counting bits
+
 _MASK = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)
 _M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
@@ -47,7 +49,9 @@ class Streams:
 
 
 @kernel
-def philox_1(c0: int, c1: int, c2: int, c3: int, k0: int, k1: int) -> tuple[int, int, int, int]:
+def philox_1(
+    c0: Word, c1: Word, c2: Word, c3: Word, k0: Word, k1: Word
+) -> tuple[np.uint64, np.uint64, np.uint64, np.uint64]:
     """Philox4x32-10: four counter words and two key words in, four random words out, all in uint64."""
     x0, x1, x2, x3 = np.uint64(c0), np.uint64(c1), np.uint64(c2), np.uint64(c3)
     a, b = np.uint64(k0), np.uint64(k1)
@@ -61,7 +65,7 @@ def philox_1(c0: int, c1: int, c2: int, c3: int, k0: int, k1: int) -> tuple[int,
 
 
 @kernel
-def uniforms_1(draw: int, particle_index: int, event_id: int, k0: int, k1: int) -> tuple[float, float]:
+def uniforms_1(draw: int, particle_index: int, event_id: Word, k0: Word, k1: Word) -> tuple[float, float]:
     """Two uniforms in [0, 1) with 53 random bits each."""
     event = np.uint64(event_id)
     w0, w1, w2, w3 = philox_1(
@@ -73,7 +77,7 @@ def uniforms_1(draw: int, particle_index: int, event_id: int, k0: int, k1: int) 
 
 
 @kernel
-def normals_1(draw: int, particle_index: int, event_id: int, k0: int, k1: int) -> tuple[float, float]:
+def normals_1(draw: int, particle_index: int, event_id: Word, k0: Word, k1: Word) -> tuple[float, float]:
     """Two independent standard normals (Box and Muller, Ann. Math. Stat. 29 (1958) 610); at most 8.6 sigma."""
     u0, u1 = uniforms_1(draw, particle_index, event_id, k0, k1)
     radius = math.sqrt(-2.0 * math.log(1.0 - u0))

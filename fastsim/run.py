@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
@@ -19,11 +19,11 @@ from fastsim import columns as c
 from fastsim import provenance
 from fastsim.cards import LoadedCard, load_card
 from fastsim.errors import FastsimError, InputError
+from fastsim.io import hepmc
 from fastsim.io.aod import UNITS, AodWriter
 from fastsim.io.hepmc import Block, InputRecord, parse_block, read_blocks
 from fastsim.io.rootio import refuse_existing
 from fastsim.luts.store import LutSet, get_luts
-from fastsim.module import Module
 from fastsim.pipeline import Pipeline
 from fastsim.plugins import distribution, installed, make_modules
 from fastsim.rng import Streams
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from fastsim.events import EventBatch
+    from fastsim.module import Module
 
 BATCH_EVENTS = 1000
 BATCH_PARTICLES = 50_000  # keeps a batch near 50 MB and the progress bar moving; one Pb-Pb event may hold more
@@ -78,7 +79,7 @@ class Summary:
     counts: Counter[str] = field(default_factory=Counter)
     bad_events: list[str] = field(default_factory=list)
     bad_event_ids: list[int] = field(default_factory=list)
-    seconds: Counter[str] = field(default_factory=Counter)
+    seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
 
     def add(self, batch: EventBatch, counts: Counter[str], seconds: dict[str, float]) -> None:
         """Count a batch."""
@@ -91,7 +92,8 @@ class Summary:
             self.candidates[kind.name] += int(np.count_nonzero(species == index))
             self.reconstructed[kind.name] += int(np.count_nonzero((species == index) & found))
         self.counts.update(counts)
-        self.seconds.update(seconds)
+        for step, time_spent in seconds.items():
+            self.seconds[step] += time_spent
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, without the times."""
@@ -123,7 +125,11 @@ def process_block(block: Block, pipeline: Pipeline) -> Processed:
     errors = []
     for event, reason in unusable:
         whole = [e for e in block.events if e.event_id < event.event_id]
-        last = f"event {whole[-1].event_number} (position {whole[-1].event_id})" if whole else f"position {event.event_id - 1}"
+        last = (
+            f"event {whole[-1].event_number} (position {whole[-1].event_id})"
+            if whole
+            else f"position {event.event_id - 1}"
+        )
         error = InputError(
             f"event {event.event_number} (position {event.event_id}): {reason}; last good: {last if event.event_id else 'none'}",
             where=f"{block.path}:{event.line}",
@@ -145,6 +151,12 @@ def make_pipeline(loaded: LoadedCard, luts: LutSet) -> Pipeline:
     return Pipeline(modules, Streams(loaded.card.seed))
 
 
+def load_kernels(pipeline: Pipeline) -> None:
+    """Run the pipeline over no events: compiles the kernels, or loads them from numba's cache."""
+    hepmc.load_kernels()
+    process_block(Block("", b"", "hepmc3"), pipeline)
+
+
 def find_luts(loaded: LoadedCard, progress: Progress) -> LutSet:
     """The tables that a card asks for, built where they are missing."""
     tracking = loaded.card.tracking
@@ -157,6 +169,7 @@ _pipeline_of_worker: list[Pipeline] = []  # set once in a worker process, which 
 
 def _start_worker(pipeline: Pipeline) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the main process decides
+    load_kernels(pipeline)
     _pipeline_of_worker.append(pipeline)
 
 
@@ -184,7 +197,9 @@ def _process(blocks: Iterator[Block], pipeline: Pipeline, workers: int) -> Itera
                 done, future = waiting.popleft()
                 yield done, future.result()
         except BrokenProcessPool:
-            raise WorkerError("a worker process died (killed, or out of memory)", hint="try again with fewer --workers") from None
+            raise WorkerError(
+                "a worker process died (killed, or out of memory)", hint="try again with fewer --workers"
+            ) from None
 
 
 def simulate_files(
@@ -213,12 +228,16 @@ def simulate_files(
     pipeline = make_pipeline(loaded, luts)
     summary = Summary()
     summary.seconds["find or build tables"] = time.perf_counter() - start
+    start = time.perf_counter()
+    load_kernels(pipeline)
+    summary.seconds["load kernels"] = time.perf_counter() - start
     records: list[InputRecord] = []
     names = [str(i) for i in inputs]
     total = sum(Path(i).stat().st_size for i in names if Path(i).is_file())
     output = loaded.card.output
     blocks = _timed(
-        read_blocks(names, events=events, max_events=batch_size, max_particles=BATCH_PARTICLES, records=records), summary
+        read_blocks(names, events=events, max_events=batch_size, max_particles=BATCH_PARTICLES, records=records),
+        summary,
     )
     writer = AodWriter(out, events_per_frame=output.events_per_frame, compression_level=output.compression_level)
     with writer.file:
@@ -233,11 +252,18 @@ def simulate_files(
                 path = block.path
             progress.events(summary.n_events, read_before + block.bytes_read, total)
         begin = time.perf_counter()
-        kinds = {point.name: f"{distribution(point)} {point.dist.version if point.dist else ''}" for point in installed().values()}
+        kinds = {
+            point.name: f"{distribution(point)} {point.dist.version if point.dist else ''}"
+            for point in installed().values()
+        }
         used = {table["kind"]: kinds[table["kind"]] for table in loaded.card.modules}
         identity = provenance.identity(loaded, luts, used, records, events, summary.bad_event_ids, UNITS)
         settings = {"batch_size": batch_size, "workers": workers}
-        record = {"identity": identity, "circumstance": provenance.circumstance(records, luts, loaded, settings), "summary": summary.as_dict()}
+        record = {
+            "identity": identity,
+            "circumstance": provenance.circumstance(records, luts, loaded, settings),
+            "summary": summary.as_dict(),
+        }
         writer.close({"provenance": provenance.as_json(record)})
         summary.seconds["write"] += time.perf_counter() - begin
     return summary
@@ -277,7 +303,11 @@ def simulate(
     The same numbers as `simulate_files` writes, before they are rounded to float32. `tracks` holds all candidates: select with
     ``events.tracks[events.tracks.is_reconstructed]``. Raises FastsimError.
     """
-    loaded = card if isinstance(card, LoadedCard) and seed is None else load_card(card.path if isinstance(card, LoadedCard) else card, seed=seed)
+    loaded = (
+        card
+        if isinstance(card, LoadedCard) and seed is None
+        else load_card(card.path if isinstance(card, LoadedCard) else card, seed=seed)
+    )
     pipeline = make_pipeline(loaded, find_luts(loaded, Silent()))
     names = [str(inputs)] if isinstance(inputs, (str, Path)) else [str(i) for i in inputs]
     blocks = read_blocks(names, events=events, max_events=batch_size, max_particles=BATCH_PARTICLES, records=[])

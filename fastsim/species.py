@@ -7,10 +7,12 @@ Masses are frozen here (a LUT must not change with a package release) and tested
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 class Species(NamedTuple):
@@ -24,11 +26,11 @@ class Species(NamedTuple):
 
 
 SPECIES: tuple[Species, ...] = (
-    Species("el", 11, 0.00051099895, 1, "e"),
+    Species("el", 11, 0.00051099895069, 1, "e"),
     Species("mu", 13, 0.1056583755, 1, "μ"),
     Species("pi", 211, 0.13957039, 1, "π"),
     Species("ka", 321, 0.493677, 1, "K"),
-    Species("pr", 2212, 0.93827208816, 1, "p"),
+    Species("pr", 2212, 0.93827208943, 1, "p"),
 )
 NAMES: tuple[str, ...] = tuple(s.name for s in SPECIES)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-import types
 import typing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -77,7 +76,9 @@ class _Scanner:
 
     _key = re.compile(r'[ \t]*("(?:[^"\\]|\\.)*"|\'[^\']*\'|[A-Za-z0-9_-]+)[ \t]*(\.?)')
     _skip = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
-    _scalar = re.compile(r'"""(?:[^\\]|\\.)*?"{3,5}|\'\'\'.*?\'{3,5}|"(?:[^"\\]|\\.)*"|\'[^\']*\'|[^,\]}\n#]+', re.DOTALL)
+    _scalar = re.compile(
+        r'"""(?:[^\\]|\\.)*?"{3,5}|\'\'\'.*?\'{3,5}|"(?:[^"\\]|\\.)*"|\'[^\']*\'|[^,\]}\n#]+', re.DOTALL
+    )
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -89,9 +90,11 @@ class _Scanner:
     def _mark(self, path: Path) -> None:
         self.lines.setdefault(path, self.text.count("\n", 0, self.at) + 1)
 
-    def _space(self) -> None:
+    def _next(self) -> str:
+        """Skip white space and comments; the character that follows, "" at the end."""
         match = self._skip.match(self.text, self.at)
         self.at = match.end() if match else self.at
+        return self.text[self.at : self.at + 1]
 
     def _name(self) -> list[str]:
         names = []
@@ -104,8 +107,8 @@ class _Scanner:
 
     def _document(self) -> None:
         base: Path = ()
-        while self._space() or self.at < len(self.text):
-            if self.text[self.at] == "[":
+        while character := self._next():
+            if character == "[":
                 base = self._header()
             else:
                 self._pair(base)
@@ -140,17 +143,16 @@ class _Scanner:
         self._value(path)
 
     def _value(self, path: Path) -> None:
-        self._space()
+        opening = self._next()
         self._mark(path)
-        opening = self.text[self.at]
         if opening not in "[{":
             match = self._scalar.match(self.text, self.at)
             self.at = match.end() if match else self.at + 1
             return
         self.at += 1
         index = 0
-        while self._space() or self.text[self.at] not in "]}":
-            if self.text[self.at] == ",":
+        while (character := self._next()) not in "]}":
+            if character == ",":
                 self.at += 1
             elif opening == "[":
                 self._value((*path, index))
@@ -194,7 +196,14 @@ def _message(model: type[BaseModel], path: Path, kind: str, message: str, value:
         return f"not a known key ({remedy})"
     if kind == "missing":
         return "missing"
-    kind_of = {str: "a string", bool: "a boolean", int: "an integer", float: "a number", list: "an array", dict: "a table"}
+    kind_of = {
+        str: "a string",
+        bool: "a boolean",
+        int: "an integer",
+        float: "a number",
+        list: "an array",
+        dict: "a table",
+    }
     text = message[0].lower() + message[1:]
     text = text.replace("input should be", "must be").replace("value error, ", "")
     shown = repr(value) if not isinstance(value, (dict, list)) else "a larger value"
@@ -215,9 +224,10 @@ def _fields_at(model: type[BaseModel], path: Path) -> set[str]:
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias) and issubclass(annotation, BaseModel):
+    arguments = typing.get_args(annotation)
+    if not arguments and isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    for argument in typing.get_args(annotation):
+    for argument in arguments:
         if found := _model_in(argument):
             return found
     return None
@@ -250,7 +260,9 @@ def assignment(text: str, base: Document) -> Document:
     try:
         parsed = tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
-        raise CardError([f"{source}: {value!r} is not a TOML value"], hint="strings need quotes: --set 'key=\"text\"'") from None
+        raise CardError(
+            [f"{source}: {value!r} is not a TOML value"], hint="strings need quotes: --set 'key=\"text\"'"
+        ) from None
     return _assign(base, keys, parsed, source)
 
 
@@ -270,5 +282,7 @@ def _assign(base: Document, keys: list[str], value: Any, source: str) -> Documen
     element = Document(below[index], {p[1:]: o for p, o in origins.items() if p[:1] == (index,)}, base.name)
     changed = merge(element, _assign(element, rest[1:], value, source))
     array = [*below[:index], changed.data, *below[index + 1 :]]
-    origins = {p: o for p, o in origins.items() if p[:1] != (index,)} | {(index, *p): o for p, o in changed.origins.items()}
+    origins = {p: o for p, o in origins.items() if p[:1] != (index,)} | {
+        (index, *p): o for p, o in changed.origins.items()
+    }
     return Document({key: array}, {(key, *p): o for p, o in origins.items()}, source)

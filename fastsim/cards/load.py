@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastsim import resources, toml
@@ -14,6 +13,7 @@ from fastsim.errors import CardError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from fastsim.detector import Detector
 
@@ -75,7 +75,9 @@ def _with_parents(path: Path, children: list[Path]) -> toml.Document:
     document = toml.read(path)
     detector = document.data.get("detector")
     if isinstance(detector, str) and (path.parent / detector).is_file():
-        absolute = toml.Document({"detector": str(path.parent / detector)}, {("detector",): document.where(("detector",))})
+        absolute = toml.Document(
+            {"detector": str(path.parent / detector)}, {("detector",): document.where(("detector",))}
+        )
         document = toml.merge(document, absolute)
     parent = document.data.get("extends")
     if parent is None:

@@ -32,7 +32,8 @@ class Tracking(toml.Strict):
     ]
     overflow: Annotated[Overflow, Field(description="particles outside the table's axes")]
     dnch_deta_eta_max: Annotated[
-        float, Field(gt=0, le=10, description="dN_ch/deta is measured in |eta| below this, of charged physical primaries")
+        float,
+        Field(gt=0, le=10, description="dN_ch/deta is measured in |eta| below this, of charged physical primaries"),
     ]
     grid: Annotated[Grid, Field(description="axes of the lookup tables")] = Grid()
 
@@ -54,7 +55,9 @@ class Card(toml.Strict):
     tracking: Annotated[Tracking, Field(description="how particles become tracks")]
     modules: Annotated[list[dict[str, Any]], Field(description="further modules, in any order; see `fastsim plugins`")]
     output: Annotated[Output, Field(description="what is written")]
-    extends: Annotated[str | None, Field(description="a parent card (relative to this one); tables merge, arrays replace")] = None
+    extends: Annotated[
+        str | None, Field(description="a parent card (relative to this one); tables merge, arrays replace")
+    ] = None
 
     @classmethod
     def faults(cls, data: dict[str, Any]) -> Iterator[tuple[toml.Path, str]]:

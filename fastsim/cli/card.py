@@ -35,7 +35,9 @@ def check(cards: Annotated[list[str], typer.Argument(help="Card files, or names 
 @app.command()
 def show(
     card: Annotated[str, typer.Argument(help="Card file, or the name of a shipped one.")],
-    sets: Annotated[list[str] | None, typer.Option("--set", help="Change the card: key=value, values as in TOML.")] = None,
+    sets: Annotated[
+        list[str] | None, typer.Option("--set", help="Change the card: key=value, values as in TOML.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the resolved card and detector as JSON.")] = False,
 ) -> None:
     """Show the resolved card, each value with the place that it comes from."""
@@ -77,7 +79,7 @@ def new(
         f"# Everything that is not said here is as in the card {base!r} (see: fastsim card show {base}).",
         f'extends = "{base}"',
         "",
-        "# detector = \"my_detector.toml\"   # relative to this file, or the name of a shipped one",
+        '# detector = "my_detector.toml"   # relative to this file, or the name of a shipped one',
         f"seed = {loaded.card.seed}",
         "",
         "[tracking]",

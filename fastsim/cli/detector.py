@@ -27,7 +27,16 @@ def show(
         print_json(found.model_dump(mode="json"))
         return
     table = Table(title=f"{found.name}: {found.b_z:g} T", title_justify="left", title_style="bold")
-    for name in ("layer", "r [cm]", "half length [cm]", "|eta| <", "x/X0 [%]", "sigma r-phi [um]", "sigma z [um]", "efficiency"):
+    for name in (
+        "layer",
+        "r [cm]",
+        "half length [cm]",
+        "|eta| <",
+        "x/X0 [%]",
+        "sigma r-phi [um]",
+        "sigma z [um]",
+        "efficiency",
+    ):
         table.add_column(name, justify="left" if name == "layer" else "right")
     from math import asinh
 
@@ -36,14 +45,20 @@ def show(
         total += layer.x_over_x0
         hits = [f"{x:g}" if x is not None else "-" for x in (layer.sigma_rphi_um, layer.sigma_z_um, layer.efficiency)]
         table.add_row(
-            layer.name, f"{layer.r:g}", f"{layer.half_length:g}", f"{asinh(layer.half_length / layer.r):.2f}", f"{100 * layer.x_over_x0:.3g}", *hits
+            layer.name,
+            f"{layer.r:g}",
+            f"{layer.half_length:g}",
+            f"{asinh(layer.half_length / layer.r):.2f}",
+            f"{100 * layer.x_over_x0:.3g}",
+            *hits,
         )
     rules = found.tracking
     out.print(table)
     out.print(f"material at normal incidence: {100 * total:.2f} % of a radiation length", highlight=False)
     out.print(f"scattering: {rules.scattering} ({DESCRIPTIONS[rules.scattering]})", highlight=False)
     out.print(
-        f"a track has at least {rules.min_hits} hits, reaches r = {rules.min_radius:g} cm, crosses layers with sin(incidence) < {rules.max_sin_incidence:g}",
+        f"a track has at least {rules.min_hits} hits, reaches r = {rules.min_radius:g} cm, "
+        f"crosses layers with sin(incidence) < {rules.max_sin_incidence:g}",
         highlight=False,
     )
     out.print(f"source: {found.source}", highlight=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -33,20 +34,21 @@ def _findings() -> Iterator[tuple[str, bool, str]]:
     for kind in ("cards", "detectors"):
         found = sorted(p.stem for p in resources.data_dir(kind).glob("*.toml"))
         yield kind, bool(found), f"{', '.join(found) or 'none'} in {resources.data_dir(kind)}"
-    for name, folder in (("table cache", resources.cache_dir() / "luts"), ("kernel cache", _kernel_cache())):
-        yield name, _is_writable(folder), f"{folder} ({'writable' if _is_writable(folder) else 'NOT writable: set FASTSIM_CACHE_DIR or NUMBA_CACHE_DIR'})"
+    for name, folder in (
+        ("table cache", resources.cache_dir() / "luts"),
+        ("kernel cache", Path(os.environ["NUMBA_CACHE_DIR"])),
+    ):
+        yield (
+            name,
+            _is_writable(folder),
+            f"{folder} ({'writable' if _is_writable(folder) else 'NOT writable: set FASTSIM_CACHE_DIR or NUMBA_CACHE_DIR'})",
+        )
     yield "cores", True, _cores()
     yield "modules", True, ", ".join(plugins.installed())
     yield _tables()
 
 
-def _kernel_cache():  # type: ignore[no-untyped-def]  # noqa: ANN202
-    from pathlib import Path
-
-    return Path(os.environ["NUMBA_CACHE_DIR"])
-
-
-def _is_writable(folder) -> bool:  # type: ignore[no-untyped-def]  # noqa: ANN001
+def _is_writable(folder: Path) -> bool:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:
@@ -72,4 +74,9 @@ def _tables() -> tuple[str, bool, str]:
     names = [file_name(loaded.detector, s, lut_key(loaded.detector, s, loaded.card.tracking.grid)) for s in SPECIES]
     places = (resources.data_dir("luts"), resources.cache_dir() / "luts")
     ready = sum(any((place / name).is_file() for place in places) for name in names)
-    return "tables", True, f"{ready} of {len(names)} of card alice3 ready" + ("" if ready == len(names) else "; the others are built on first use")
+    return (
+        "tables",
+        True,
+        f"{ready} of {len(names)} of card alice3 ready"
+        + ("" if ready == len(names) else "; the others are built on first use"),
+    )

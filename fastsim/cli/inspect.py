@@ -36,7 +36,9 @@ def inspect(
 def _print(path: Path, content: dict[str, Any], made_by: dict[str, Any] | None) -> None:
     from rich.table import Table
 
-    table = Table("tree", title=f"{path}, {path.stat().st_size / 1e6:,.1f} MB", title_justify="left", title_style="bold")
+    table = Table(
+        "tree", title=f"{path}, {path.stat().st_size / 1e6:,.1f} MB", title_justify="left", title_style="bold"
+    )
     table.add_column("rows", justify="right")
     table.add_column("branches")
     for name, tree in content.items():
@@ -54,7 +56,8 @@ def _print(path: Path, content: dict[str, Any], made_by: dict[str, Any] | None) 
         "detector": identity["resolved"]["detector"]["name"],
         "seed": identity["run_seed"],
         "inputs": "; ".join(
-            f"{name} ({record['n_events']} events)" for name, record in zip(circumstance["inputs"], identity["inputs"], strict=True)
+            f"{name} ({record['n_events']} events)"
+            for name, record in zip(circumstance["inputs"], identity["inputs"], strict=True)
         ),
         "made": f"{circumstance['created']} on {circumstance['host']}, card {circumstance['card']}",
     }

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fastsim.cli.console import Bars, out, print_json
 from fastsim.errors import UsageError
+
+if TYPE_CHECKING:
+    from fastsim.luts import Lut
 
 app = typer.Typer(help="Build, show and plot lookup tables.", no_args_is_help=True)
 Detector = Annotated[str, typer.Argument(help="Detector file, or the name of a shipped one.")]
@@ -17,8 +20,12 @@ Detector = Annotated[str, typer.Argument(help="Detector file, or the name of a s
 @app.command()
 def build(
     detector: Detector,
-    folder: Annotated[Path | None, typer.Option("--out", help="Folder for the tables (default: the user's cache).")] = None,
-    species: Annotated[list[str] | None, typer.Option(help="el, mu, pi, ka or pr; may be repeated (default: all).")] = None,
+    folder: Annotated[
+        Path | None, typer.Option("--out", help="Folder for the tables (default: the user's cache).")
+    ] = None,
+    species: Annotated[
+        list[str] | None, typer.Option(help="el, mu, pi, ka or pr; may be repeated (default: all).")
+    ] = None,
     pt_bins: Annotated[int, typer.Option(min=2, help="Bins in pt, equal in the logarithm.")] = 200,
     eta_bins: Annotated[int, typer.Option(min=2, help="Bins in eta.")] = 80,
     pt_range: Annotated[tuple[float, float], typer.Option(help="Edges in pt [GeV].")] = (0.01, 100.0),
@@ -51,7 +58,9 @@ def build(
                 write_lut(lut, path)
             except OSError as error:
                 raise UsageError(f"cannot be written ({error.strerror})", where=str(path)) from None
-            lines.append(f"{path}  {path.stat().st_size / 1e6:.2f} MB, {1e6 * seconds / lut.values[..., 0].size:.2f} us per bin")
+            lines.append(
+                f"{path}  {path.stat().st_size / 1e6:.2f} MB, {1e6 * seconds / lut.values[..., 0].size:.2f} us per bin"
+            )
         progress.luts("", len(chosen), len(chosen))
     for line in lines:
         out.print(line, highlight=False)
@@ -76,14 +85,31 @@ def show(
     efficiency = lut.efficiency(eta)
     if json:
         clean = {name: [None if np.isnan(x) else x for x in values.tolist()] for name, values in sigma.items()}
-        print_json({"header": lut.header.model_dump(), "pt": pt.tolist(), "efficiency": efficiency.tolist(), "sigma": clean})
+        print_json(
+            {"header": lut.header.model_dump(), "pt": pt.tolist(), "efficiency": efficiency.tolist(), "sigma": clean}
+        )
         return
     header = lut.header
-    shown = Table(title=f"{header.species} in {header.detector}, {header.b_z:g} T, eta = {eta:g}", title_justify="left", title_style="bold")
-    for name in ("pt [GeV]", "efficiency", "sigma(pt)/pt [%]", "dca_xy [um]", "dca_z [um]", "phi [mrad]", "tan lambda [1e-3]", ""):
+    shown = Table(
+        title=f"{header.species} in {header.detector}, {header.b_z:g} T, eta = {eta:g}",
+        title_justify="left",
+        title_style="bold",
+    )
+    for name in (
+        "pt [GeV]",
+        "efficiency",
+        "sigma(pt)/pt [%]",
+        "dca_xy [um]",
+        "dca_z [um]",
+        "phi [mrad]",
+        "tan lambda [1e-3]",
+        "",
+    ):
         shown.add_column(name, justify="right" if name else "left")
     valid = np.flatnonzero(efficiency > 0)
-    picks = sorted({int(np.argmin(np.abs(np.log(pt / x)))) for x in (0.05, 0.1, 0.2, 0.3, 0.5, 1, 2, 3, 5, 10, 20, 50, 100)})
+    picks = sorted(
+        {int(np.argmin(np.abs(np.log(pt / x)))) for x in (0.05, 0.1, 0.2, 0.3, 0.5, 1, 2, 3, 5, 10, 20, 50, 100)}
+    )
     relative = sigma["q_over_pt"] * pt
     longest = np.nanmax(np.log(relative[valid] / np.nanmin(relative[valid]))) or 1.0
     for i in picks:
@@ -91,7 +117,13 @@ def show(
             shown.add_row(f"{pt[i]:.3g}", "0", *["-"] * 5, "")
             continue
         bar = "▇" * (1 + round(20 * float(np.log(relative[i] / np.nanmin(relative[valid])) / longest)))
-        values = (100 * relative[i], 1e4 * sigma["dca_xy"][i], 1e4 * sigma["dca_z"][i], 1e3 * sigma["phi"][i], 1e3 * sigma["tan_lambda"][i])
+        values = (
+            100 * relative[i],
+            1e4 * sigma["dca_xy"][i],
+            1e4 * sigma["dca_z"][i],
+            1e3 * sigma["phi"][i],
+            1e3 * sigma["tan_lambda"][i],
+        )
         shown.add_row(f"{pt[i]:.3g}", f"{efficiency[i]:.3f}", *(f"{x:.3g}" for x in values), bar)
     out.print(shown)
     out.print("bars: sigma(pt)/pt, logarithmic from its minimum", highlight=False)
@@ -122,7 +154,7 @@ def _species(name: str) -> str:
     return name
 
 
-def _find(table: str, species: str):  # type: ignore[no-untyped-def]  # noqa: ANN202  (Lut is not imported at the top)
+def _find(table: str, species: str) -> Lut:
     """The table in a file, or that of a detector."""
     from fastsim.detector import load_detector
     from fastsim.luts import get_luts, read_lut

@@ -48,5 +48,7 @@ def show(kind: Annotated[str, typer.Argument(help="Module kind.")]) -> None:
     table = Table("option", "type", "needed", "meaning", title=f"{kind}: {found.Options.__doc__}", title_justify="left")
     for name, field in found.Options.model_fields.items():
         kind_of = getattr(field.annotation, "__name__", str(field.annotation)).removeprefix("typing.")
-        table.add_row(name, kind_of, "yes" if field.is_required() else f"no ({field.default!r})", field.description or "")
+        table.add_row(
+            name, kind_of, "yes" if field.is_required() else f"no ({field.default!r})", field.description or ""
+        )
     out.print(table)

@@ -13,16 +13,24 @@ from fastsim.errors import UsageError
 if TYPE_CHECKING:
     from fastsim.run import Summary
 
+ONCE = ("find or build tables", "load kernels")  # steps whose time does not depend on the number of particles
+
 
 def run(
-    inputs: Annotated[list[str], typer.Argument(help="HepMC2 or HepMC3 files, plain or .gz/.bz2/.xz/.zst; - for standard input.")],
+    inputs: Annotated[
+        list[str], typer.Argument(help="HepMC2 or HepMC3 files, plain or .gz/.bz2/.xz/.zst; - for standard input.")
+    ],
     output: Annotated[Path, typer.Option("--out", "-o", help="Output file.")],
     card: Annotated[str, typer.Option("--card", "-c", help="Card file, or the name of a shipped one.")] = "alice3",
     seed: Annotated[str | None, typer.Option(help='Seed of the run (instead of the card\'s), or "random".')] = None,
-    events: Annotated[str | None, typer.Option(help="Only events A:B of the whole input (from 0, B exclusive).")] = None,
+    events: Annotated[
+        str | None, typer.Option(help="Only events A:B of the whole input (from 0, B exclusive).")
+    ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Events in memory at once; cannot change the result.")] = 1000,
     workers: Annotated[int, typer.Option(min=1, help="Processes; cannot change the result.")] = 1,
-    sets: Annotated[list[str] | None, typer.Option("--set", help="Change the card: key=value, values as in TOML.")] = None,
+    sets: Annotated[
+        list[str] | None, typer.Option("--set", help="Change the card: key=value, values as in TOML.")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")] = False,
     max_bad_events: Annotated[int, typer.Option(min=0, help="Skip (and report) up to so many unreadable events.")] = 0,
     json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
@@ -88,7 +96,9 @@ def _print_summary(summary: Summary, output: Path, seed: int) -> None:
     tracks.add_section()
     tracks.add_row("all", f"{n:,}", f"{found:,}", f"{100 * found / n:.1f} %" if n else "-")
 
-    losses = Table("reason", title="Charged final particles that are not tracks", title_justify="left", title_style="bold")
+    losses = Table(
+        "reason", title="Charged final particles that are not tracks", title_justify="left", title_style="bold"
+    )
     losses.add_column("particles", justify="right")
     for code, name in STATUS.items():
         if code not in (NOT_A_TRACK, RECONSTRUCTED) and summary.particles[name]:
@@ -97,10 +107,12 @@ def _print_summary(summary: Summary, output: Path, seed: int) -> None:
     times.add_column("s", justify="right")
     times.add_column("us/particle", justify="right")
     for step, seconds in summary.seconds.items():
-        per_particle = f"{1e6 * seconds / summary.n_particles:.2f}" if summary.n_particles and "tables" not in step else ""
+        per_particle = f"{1e6 * seconds / summary.n_particles:.2f}" if summary.n_particles and step not in ONCE else ""
         times.add_row(step, f"{seconds:.2f}", per_particle)
 
-    out.print(f"\n[bold]{summary.n_events:,} events[/], {summary.n_particles:,} particles, seed {seed}", highlight=False)
+    out.print(
+        f"\n[bold]{summary.n_events:,} events[/], {summary.n_particles:,} particles, seed {seed}", highlight=False
+    )
     for table in (tracks, losses, times):
         if table.row_count:
             out.print(table)

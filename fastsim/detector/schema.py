@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
@@ -40,7 +41,8 @@ class TrackingRules(toml.Strict):
     scattering: Annotated[Convention, Field(description="convention of the multiple-scattering logarithm")]
     min_hits: Annotated[int, Field(ge=3, le=100, description="hits that a track needs")]
     max_sin_incidence: Annotated[
-        float, Field(gt=0, lt=1, description="layers crossed at a larger sine of the bending-plane incidence do not count")
+        float,
+        Field(gt=0, lt=1, description="layers crossed at a larger sine of the bending-plane incidence do not count"),
     ]
     min_radius: Annotated[float, Field(ge=0, description="radius that a track must reach in the bending plane [cm]")]
 
@@ -71,7 +73,10 @@ class Detector(toml.Strict):
             n_sensitive += len(given) > 0
             if 0 < len(given) < 3:
                 missing = {"sigma_rphi_um", "sigma_z_um", "efficiency"} - set(given)
-                yield ("layers", i), f"a measuring layer also needs {' and '.join(sorted(missing))} (a passive one has none of the three)"
+                yield (
+                    ("layers", i),
+                    f"a measuring layer also needs {' and '.join(sorted(missing))} (a passive one has none of the three)",
+                )
         rules = data.get("tracking")
         min_hits = rules.get("min_hits") if isinstance(rules, dict) else None
         if isinstance(min_hits, int) and n_sensitive < min_hits:
@@ -81,8 +86,7 @@ class Detector(toml.Strict):
         if neglected > MAX_NEGLECTED:
             yield (
                 ("layers",),
-                f"the probability to lose more than two hits is {neglected:.1%}; the table maker sums up to two lost hits "
-                f"and allows {MAX_NEGLECTED:.0%}",
+                f"more than two hits are lost with probability {neglected:.1%}; the table maker allows {MAX_NEGLECTED:.0%}",
             )
 
 
@@ -93,7 +97,7 @@ def _duplicates(layers: list[tuple[int, dict[str, Any]]]) -> Iterator[tuple[toml
         if isinstance(name, str) and names.setdefault(name, i) != i:
             yield ("layers", i, "name"), f"{name!r} is already the name of layers[{names[name]}]"
     radii = sorted((layer["r"], i) for i, layer in layers if isinstance(layer.get("r"), (int, float)))
-    for (r_a, i_a), (r_b, i_b) in zip(radii, radii[1:], strict=False):
+    for (r_a, i_a), (r_b, i_b) in itertools.pairwise(radii):
         if r_b - r_a < SAME_SURFACE:
             yield ("layers", i_b, "r"), f"{r_b} cm overlaps layers[{i_a}] at {r_a} cm (surfaces must be 1 um apart)"
 

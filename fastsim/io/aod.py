@@ -6,7 +6,7 @@ columns as of O2Physics' ALICE 3 on-the-fly tracker of 2026), Detectors/AOD/src/
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ from fastsim import columns as c
 from fastsim.io.rootio import RootFile
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -50,7 +51,7 @@ class Frame(NamedTuple):
 
     def event(self, column: c.Column) -> NDArray[Any]:
         """An event column, NaN as 0 (the data model has no missing values)."""
-        return np.nan_to_num(self.batch[column]) if column.dtype == "float64" else self.batch[column]
+        return np.asarray(np.nan_to_num(self.batch[column]) if column.dtype == "float64" else self.batch[column])
 
     def event_rows(self) -> NDArray[np.int64]:
         """Rows of the events in the frame."""
@@ -111,6 +112,32 @@ def _variance(name: str, column: c.Column) -> Branch:
     return Branch(name, "float32", "cm^2", lambda f: f.event(column) ** 2)
 
 
+def _production_point(frame: Frame, column: c.Column) -> NDArray[Any]:
+    batch = frame.batch
+    local = batch[c.PRODUCTION_VERTEX][frame.particles]
+    row = local + batch.offsets["vertex"][batch.event_index("particle")[frame.particles]]
+    values = np.append(batch[column], 0.0)
+    return np.asarray(values[np.where(local >= 0, row, len(values) - 1)])
+
+
+def _status_code(frame: Frame) -> NDArray[Any]:
+    """Generator particles: HepMC status in bits 0-8, encoded by 5 in bits 29-31. Others: the process that made them."""
+    status = frame.particle(c.STATUS).astype(np.int64)
+    encoded = (status & 0x1FF) | ((status & 0x3FF) << 9) | (STATUS_ENCODED << 29)
+    signed = encoded.astype(np.uint32).view(np.int32)
+    return np.asarray(np.where(frame.particle(c.FROM_LONG_LIVED), DECAY_PROCESS, signed))
+
+
+def _particle_flags(frame: Frame) -> NDArray[Any]:
+    return np.asarray(
+        frame.particle(c.FROM_LONG_LIVED) * PRODUCED_BY_TRANSPORT + frame.particle(c.IS_PRIMARY) * PHYSICAL_PRIMARY
+    )
+
+
+def _track_flags(frame: Frame) -> NDArray[Any]:
+    return np.asarray(frame.batch[c.IS_PRIMARY][frame.track_particles()] * PV_CONTRIBUTOR)
+
+
 TREES: dict[str, tuple[Branch, ...]] = {
     "O2bc_001": (
         _constant("fRunNumber", "int32", NO_RUN),
@@ -153,8 +180,8 @@ TREES: dict[str, tuple[Branch, ...]] = {
     "O2mcparticle_001": (
         Branch("fIndexMcCollisions", "int32", "", lambda f: f.n_events + f.batch.event_index("particle")[f.particles]),
         _particle("fPdgCode", c.PDG, "int32"),
-        Branch("fStatusCode", "int32", "", lambda f: _status_code(f)),
-        Branch("fFlags", "uint8", "", lambda f: _particle_flags(f)),
+        Branch("fStatusCode", "int32", "", _status_code),
+        Branch("fFlags", "uint8", "", _particle_flags),
         Branch("fIndexArray_Mothers", "var * int32", "", lambda f: f.mothers),
         Branch("fIndexSlice_Daughters", ("i4", (2,)), "", lambda f: f.daughters),
         Branch("fWeight", "float32", "", lambda f: f.batch[c.WEIGHT][f.batch.event_index("particle")[f.particles]]),
@@ -190,7 +217,7 @@ TREES: dict[str, tuple[Branch, ...]] = {
     ),
     "O2trackextra_002": (
         _constant("fTPCInnerParam", "float32", unit="GeV"),
-        Branch("fFlags", "uint32", "", lambda f: _track_flags(f)),
+        Branch("fFlags", "uint32", "", _track_flags),
         _constant("fITSClusterSizes", "uint32"),
         _constant("fTPCNClsFindable", "uint8"),
         _constant("fTPCNClsFindableMinusFound", "int8"),
@@ -219,31 +246,9 @@ TREES: dict[str, tuple[Branch, ...]] = {
 UNITS = {f"{tree}.{b.name}": b.unit for tree, branches in TREES.items() for b in branches if b.unit}
 
 
-def _production_point(frame: Frame, column: c.Column) -> NDArray[Any]:
-    batch = frame.batch
-    local = batch[c.PRODUCTION_VERTEX][frame.particles]
-    row = local + batch.offsets["vertex"][batch.event_index("particle")[frame.particles]]
-    values = np.append(batch[column], 0.0)
-    return np.asarray(values[np.where(local >= 0, row, len(values) - 1)])
-
-
-def _status_code(frame: Frame) -> NDArray[Any]:
-    """Generator particles: HepMC status in bits 0-8, encoded by 5 in bits 29-31. Others: the process that made them."""
-    status = frame.particle(c.STATUS).astype(np.int64)
-    encoded = (status & 0x1FF) | ((status & 0x3FF) << 9) | (STATUS_ENCODED << 29)
-    signed = encoded.astype(np.uint32).view(np.int32)
-    return np.where(frame.particle(c.FROM_LONG_LIVED), DECAY_PROCESS, signed)
-
-
-def _particle_flags(frame: Frame) -> NDArray[Any]:
-    return frame.particle(c.FROM_LONG_LIVED) * PRODUCED_BY_TRANSPORT + frame.particle(c.IS_PRIMARY) * PHYSICAL_PRIMARY
-
-
-def _track_flags(frame: Frame) -> NDArray[Any]:
-    return frame.batch[c.IS_PRIMARY][frame.track_particles()] * PV_CONTRIBUTOR
-
-
-def _family(batch: EventBatch, n_before: int) -> tuple[NDArray[np.int64], NDArray[np.int64], tuple[Any, Any], NDArray[np.int32]]:
+def _family(
+    batch: EventBatch, n_before: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], tuple[Any, Any], NDArray[np.int32]]:
     """Order of writing, row of each particle, mothers (at most first and last, as the official producer), daughters.
 
     Daughters are written as a range, so siblings are brought together, behind the first of them.
@@ -285,7 +290,16 @@ def _frame(batch: EventBatch, n_events: int, n_particles: int) -> Frame:
     i, j = np.tril_indices(5, -1)
     rho = np.trunc(128.0 * packed[:, _OFF_DIAGONAL] / (sigma[:, i] * sigma[:, j]))
     return Frame(
-        batch, n_events, n_particles, order, row, mothers, daughters, tracks, sigma, np.clip(rho, -127, 127).astype(np.int8)
+        batch,
+        n_events,
+        n_particles,
+        order,
+        row,
+        mothers,
+        daughters,
+        tracks,
+        sigma,
+        np.clip(rho, -127, 127).astype(np.int8),
     )
 
 
@@ -303,7 +317,7 @@ class AodWriter:
         """Add the events of a batch."""
         number = (batch[c.EVENT_ID] // np.uint64(self._events_per_frame)).astype(np.int64)
         starts = [*np.flatnonzero(np.diff(number, prepend=-1)), batch.n_events]
-        for first, end in zip(starts, starts[1:], strict=False):
+        for first, end in itertools.pairwise(starts):
             self._start_frame(int(number[first]))
             frame = _frame(batch.slice_events(int(first), int(end)), self._n_events, self._n_particles)
             for tree, branches in TREES.items():
@@ -332,7 +346,13 @@ class AodWriter:
             self.file.add_tree(f"{self._directory}/{tree}", types)
 
 
-_ROWS = {"O2mcparticle_001": "particle", "O2track": "track", "O2trackcov": "track", "O2trackextra_002": "track", "O2mctracklabel": "track"}
+_ROWS = {
+    "O2mcparticle_001": "particle",
+    "O2track": "track",
+    "O2trackcov": "track",
+    "O2trackextra_002": "track",
+    "O2mctracklabel": "track",
+}
 
 
 def _fill(branch: Branch, frame: Frame, tree: str) -> Any:

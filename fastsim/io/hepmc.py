@@ -28,7 +28,12 @@ if TYPE_CHECKING:
 _MARK = re.compile(rb"^(?:E |HepMC::)", re.MULTILINE)
 _START = re.compile(rb"HepMC::(\S+)-START_EVENT_LISTING")
 _FORMATS = {b"Asciiv3": "hepmc3", b"IO_GenEvent": "hepmc2"}
-_OTHER_FORMATS = ((b"root", "a ROOT file"), (b"<LesHouches", "a Les Houches file"), (b"<?xml", "an XML file"), (b"PK", "a zip file"))
+_OTHER_FORMATS = (
+    (b"root", "a ROOT file"),
+    (b"<LesHouches", "a Les Houches file"),
+    (b"<?xml", "an XML file"),
+    (b"PK", "a zip file"),
+)
 
 _NEWLINE = 10
 # Bytes that belong in a line of numbers, and letters that lines of HepMC2 and HepMC3 start with.
@@ -95,6 +100,7 @@ class _Cutter:
         self.line = 1
         self.header = b""
         self.format = ""
+        self.awaits_listing = False  # a version was given, and no listing yet
         self.in_listing = False
         self.last_event: Event | None = None
 
@@ -115,6 +121,8 @@ class _Cutter:
                 raise self._not_hepmc(segment)
         if not self.header:
             raise InputError("the file is empty", where=self.file.name)
+        if self.awaits_listing:
+            raise self._error("the file ends before its event listing starts: it is truncated", self.line)
         if self.in_listing:
             raise self._error("the file ends in the middle of an event listing (no footer): it is truncated", self.line)
 
@@ -144,25 +152,34 @@ class _Cutter:
             if self.in_listing:
                 raise self._error("a new listing starts before the footer of the last one", line)
             if start[1] not in _FORMATS:
-                raise self._error(f"listing of format {start[1].decode(errors='replace')!r} (known: Asciiv3, IO_GenEvent)", line)
+                raise self._error(
+                    f"listing of format {start[1].decode(errors='replace')!r} (known: Asciiv3, IO_GenEvent)", line
+                )
             self.format = _FORMATS[start[1]]
             self.header = self.header.partition(b"HepMC::")[0] + self._version + segment
             self.in_listing = True
+            self.awaits_listing = False
         elif b"-END_EVENT_LISTING" in segment:
             self.in_listing = False
         else:
             self._version = segment
             self.header = self.header or segment
+            self.awaits_listing = not self.in_listing
 
     def _not_hepmc(self, text: bytes) -> InputError:
         kind = next((kind for magic, kind in _OTHER_FORMATS if text.startswith(magic)), "not a HepMC file")
         return InputError(
-            f"{kind}: it starts with {text[:20]!r}, a HepMC2 or HepMC3 text file with 'HepMC::Version'", where=self.file.name
+            f"{kind}: it starts with {text[:20]!r}, a HepMC2 or HepMC3 text file with 'HepMC::Version'",
+            where=self.file.name,
         )
 
     def _error(self, what: str, line: int) -> InputError:
         last = self.last_event
-        good = f"the last whole event before it is number {last.event_number} (position {last.event_id})" if last else "there is no whole event before it"
+        good = (
+            f"the last whole event before it is number {last.event_number} (position {last.event_id})"
+            if last
+            else "there is no whole event before it"
+        )
         return InputError(f"{what}; {good}", where=f"{self.file.name}:{line}", hint="copy or produce the file again")
 
     _version = b""
@@ -219,6 +236,12 @@ def _upto(cutter: _Cutter, end: int | None) -> Iterator[Event]:
         yield event
 
 
+def load_kernels() -> None:
+    """Compile what the reader needs, or load it from numba's cache."""
+    nobody = np.zeros(0, dtype=np.int32)
+    inherit_positions(nobody, nobody, np.zeros((0, 4)))
+
+
 def parse_block(block: Block) -> tuple[EventBatch, list[tuple[Event, str]]]:
     """Columns of a block's events, and the events that could not be read with the reason; those are left out."""
     bad = [(event, reason) for event in block.events if (reason := _garbled(event))]
@@ -233,7 +256,9 @@ def parse_block(block: Block) -> tuple[EventBatch, list[tuple[Event, str]]]:
             bad.append((event, reason))
         elif data is not None:
             kept.append((event, data))
-    return _columns([event for event, _ in kept], [data for _, data in kept]), sorted(bad)
+    return to_batch([event for event, _ in kept], [data for _, data in kept]), sorted(
+        bad, key=lambda pair: pair[0].event_id
+    )
 
 
 def _garbled(event: Event) -> str:
@@ -249,7 +274,8 @@ def _garbled(event: Event) -> str:
         done = event.text.find(b"\n", at) + 1 or len(event.text)
         line = event.text[begin:done].rstrip()
         if at == begin or (line[:1] in (b"P", b"V") and not _is_numbers(line)):
-            return f"line {event.line + event.text.count(bytes([_NEWLINE]), 0, begin)} is garbled: {line[:60].decode(errors='replace')!r}"
+            number = event.line + event.text.count(bytes([_NEWLINE]), 0, begin)
+            return f"line {number} is garbled: {line[:60].decode(errors='replace')!r}"
     return ""
 
 
@@ -284,6 +310,7 @@ def _parse(block: Block, events: Sequence[Event]) -> list[_Parsed]:
 
     pyhepmc.Setup.print_errors = False
     pyhepmc.Setup.print_warnings = False
+    pyhepmc.Setup.debug_level = 0
     parsed: list[_Parsed] = []
     if events:
         with pyhepmc.open(io.BytesIO(block.text(events)), format=block.format) as stream:
@@ -339,7 +366,7 @@ def _unphysical(data: _Parsed) -> str:
     return f"vertex {-int(bad[0]) - 1} is at {data.positions[bad[0]].tolist()}" if len(bad) else ""
 
 
-def _columns(events: Sequence[Event], parsed: Sequence[_Parsed]) -> EventBatch:
+def to_batch(events: Sequence[Event], parsed: Sequence[_Parsed]) -> EventBatch:
     """One batch of the parsed events, in our units."""
 
     def flat(arrays: list[NDArray[Any]], dtype: str) -> NDArray[Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import logging
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -14,6 +13,7 @@ from fastsim.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
     from types import TracebackType
 
 FLUSH_BYTES = 32 << 20  # rows are kept in memory up to this size: every write costs some 5 ms a tree whatever its size
@@ -61,7 +61,9 @@ class RootFile:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if not self._is_done:
             self.discard()
 

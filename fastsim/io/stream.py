@@ -10,7 +10,7 @@ import sys
 import zlib
 from hashlib import sha256
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, Any, cast
 
 from fastsim.errors import InputError
 
@@ -19,12 +19,14 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-if TYPE_CHECKING:
-    from collections.abc import Buffer
-
 PIECE = 1 << 20
 # Leading bytes of compressed files: RFC 1952 (gzip), bzip2 and xz manuals, RFC 8878 (zstd).
-_MAGIC = ((b"\x1f\x8b", gzip.GzipFile), (b"BZh", bz2.BZ2File), (b"\xfd7zXZ\x00", lzma.LZMAFile), (b"\x28\xb5\x2f\xfd", zstd.ZstdFile))
+_MAGIC = (
+    (b"\x1f\x8b", gzip.GzipFile),
+    (b"BZh", bz2.BZ2File),
+    (b"\xfd7zXZ\x00", lzma.LZMAFile),
+    (b"\x28\xb5\x2f\xfd", zstd.ZstdFile),
+)
 
 
 class Hashed(io.RawIOBase):
@@ -39,7 +41,7 @@ class Hashed(io.RawIOBase):
         """It is."""
         return True
 
-    def readinto(self, buffer: Buffer) -> int:
+    def readinto(self, buffer: Any) -> int:
         """Read into a buffer, hashing."""
         data = self.raw.read(len(memoryview(buffer)))
         memoryview(buffer)[: len(data)] = data
@@ -65,7 +67,7 @@ class EventFile:
         buffered = io.BufferedReader(self.hashed, PIECE)
         start = buffered.peek(8)[:8]
         opener = next((opener for magic, opener in _MAGIC if start.startswith(magic)), None)
-        self.stream: IO[bytes] = opener(buffered) if opener else buffered  # type: ignore[call-overload, unused-ignore]
+        self.stream = cast("IO[bytes]", cast("Any", opener)(buffered) if opener else buffered)
 
     def read(self) -> bytes:
         """The next piece, decompressed; empty at the end. Raises InputError if the compressed data is damaged."""
@@ -73,7 +75,9 @@ class EventFile:
             return self.stream.read(PIECE)
         except (EOFError, lzma.LZMAError, zlib.error, zstd.ZstdError, OSError) as error:
             raise InputError(
-                f"the compressed data is truncated or damaged ({error})", where=self.name, hint="copy or produce the file again"
+                f"the compressed data is truncated or damaged ({error})",
+                where=self.name,
+                hint="copy or produce the file again",
             ) from None
 
     def finish(self) -> str:

@@ -31,15 +31,13 @@ def inherit_positions(
     while changed:
         changed = False
         for vertex in range(n_vertices):
-            if positions[vertex, 0] == 0.0 and positions[vertex, 1] == 0.0:
-                if positions[vertex, 2] == 0.0 and positions[vertex, 3] == 0.0:
-                    mother = first_mother[vertex]
-                    upstream = production_vertex[mother] if mother >= 0 else -1
-                    if upstream >= 0:
-                        for axis in range(4):
-                            if positions[upstream, axis] != 0.0:
-                                positions[vertex, axis] = positions[upstream, axis]
-                                changed = True
+            if positions[vertex].any():
+                continue
+            mother = first_mother[vertex]
+            upstream = production_vertex[mother] if mother >= 0 else -1
+            if upstream >= 0 and positions[upstream].any():
+                positions[vertex] = positions[upstream]
+                changed = True
 
 
 @kernel

@@ -63,7 +63,7 @@ def lookup_1(table: LutTable, species: int, eta: float, log_pt: float, cell: NDA
         if row[0] > 0.0:
             total += weight
             for k in range(16):
-                cell[k] += weight * row[k]
+                cell[k] += weight * np.float64(row[k])  # float64 with the JIT off too
     if total <= 0.0:
         return False
     for k in range(1, 16):

@@ -39,7 +39,11 @@ def rules_of(detector: Detector) -> Rules:
     """The detector's conventions as the kernels see them."""
     rules = detector.tracking
     return Rules(
-        float(detector.b_z), CONVENTIONS[rules.scattering], rules.min_hits, float(rules.max_sin_incidence), float(rules.min_radius)
+        float(detector.b_z),
+        CONVENTIONS[rules.scattering],
+        rules.min_hits,
+        float(rules.max_sin_incidence),
+        float(rules.min_radius),
     )
 
 
@@ -73,7 +77,11 @@ def build_lut(detector: Detector, species: Species, grid: Grid | None = None, *,
             hint="the measuring layers do not determine all five track parameters; check their resolutions and radii",
         )
     if not values[..., 0].any():
-        raise LutError(f"no track of species {species.name} is found anywhere", where=detector.name, hint="check min_hits and min_radius")
+        raise LutError(
+            f"no track of species {species.name} is found anywhere",
+            where=detector.name,
+            hint="check min_hits and min_radius",
+        )
     header = Header(
         format=FORMAT, species=species.name, pdg=species.pdg, mass=species.mass, charge=species.charge,
         detector=detector.name, b_z=detector.b_z, grid=grid, axes=AXES, interpolation=INTERPOLATION, quantities=QUANTITIES,

@@ -15,7 +15,7 @@ import zipfile
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import numpy as np
 from pydantic import Field, ValidationError
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SUFFIX = ".lut"
-FORMAT = "fastsim-lut/1"
+FORMAT: Final = "fastsim-lut/1"
 
 
 class Grid(Strict):
@@ -100,7 +100,9 @@ QUANTITIES = [
     *(f"rho_{PARAMETERS[i]}_{PARAMETERS[j]}" for i in range(5) for j in range(i)),
 ]
 AXES = ["eta: linear", "pt [GeV]: logarithmic"]
-INTERPOLATION = "bilinear in eta and ln pt between bin centres; a corner without a solution leaves the covariance to the others"
+INTERPOLATION = (
+    "bilinear in eta and ln pt between bin centres; a corner without a solution leaves the covariance to the others"
+)
 
 
 @dataclass(frozen=True)
@@ -165,7 +167,9 @@ def read_lut(path: Path) -> Lut:
         raise LutError(f"not a whole table ({error})", where=str(path), hint=hint) from None
     expected = (header.grid.n_eta, header.grid.n_pt, N_QUANTITIES)
     if values.shape != expected or values.dtype != np.float32:
-        raise LutError(f"values are {values.dtype}{values.shape}, the header says float32{expected}", where=str(path), hint=hint)
+        raise LutError(
+            f"values are {values.dtype}{values.shape}, the header says float32{expected}", where=str(path), hint=hint
+        )
     valid = values[..., 0] > 0
     if not np.isfinite(values[valid]).all() or not ((values[..., 0] >= 0) & (values[..., 0] <= 1)).all():
         raise LutError("holds efficiencies outside [0, 1] or cells that are not numbers", where=str(path), hint=hint)

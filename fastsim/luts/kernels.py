@@ -115,7 +115,7 @@ def move_inwards(information: NDArray[np.float64], jacobian: NDArray[np.float64]
 class Scratch(NamedTuple):
     """Work space of one table, allocated once."""
 
-    index: NDArray[np.int64]
+    crossed: NDArray[np.int64]
     arc: NDArray[np.float64]
     theta2: NDArray[np.float64]
     jacobians: NDArray[np.float64]
@@ -128,15 +128,13 @@ class Scratch(NamedTuple):
 
 
 @kernel
-def fit_pattern(
-    layers: Layers, rules: Rules, n: int, c: float, tan_lambda: float, q_over_pt: float, scratch: Scratch
-) -> bool:
+def fit_pattern(layers: Layers, n: int, c: float, tan_lambda: float, q_over_pt: float, scratch: Scratch) -> bool:
     """Covariance at the origin for the hits marked in `scratch.is_hit`; fills `scratch.covariance`, False if singular."""
     information = scratch.information
     information[:, :] = 0.0
     cosh2 = 1.0 + tan_lambda * tan_lambda
     for k in range(n - 1, -1, -1):
-        i = scratch.index[k]
+        i = scratch.crossed[k]
         if scratch.is_hit[k]:
             add_measurement(information, layers.sigma_rphi[i], layers.sigma_z[i], 0.5 * c * layers.r[i], tan_lambda)
         variance = scratch.theta2[k]
@@ -153,17 +151,20 @@ def prepare(
     layers: Layers, rules: Rules, c: float, tan_lambda: float, p: float, beta: float, charge: float, scratch: Scratch
 ) -> int:
     """Everything about the crossings that does not depend on which hits are found; returns the number of crossings."""
-    n = crossings(layers, rules, c, tan_lambda, scratch.index, scratch.arc)
+    n = crossings(layers, rules, c, tan_lambda, scratch.crossed, scratch.arc)
     slope = math.sqrt(1.0 + tan_lambda * tan_lambda)
-    t_path = 0.0
+    t_total = 0.0
+    t_path = 0.0  # as far as the outermost measuring layer: what lies behind it changes nothing
     for k in range(n):
-        i = scratch.index[k]
+        i = scratch.crossed[k]
         sin_incidence = 0.5 * c * layers.r[i]
         scratch.theta2[k] = layers.x_over_x0[i] * slope / math.sqrt(1.0 - sin_incidence * sin_incidence)
-        t_path += scratch.theta2[k]
+        t_total += scratch.theta2[k]
+        if layers.efficiency[i] > 0.0:
+            t_path = t_total
     previous = 0.0
     for k in range(n):
-        scratch.theta2[k] = highland_1(scratch.theta2[k], t_path, p, beta, charge, rules.convention) ** 2
+        scratch.theta2[k] = highland_1(scratch.theta2[k], max(t_path, scratch.theta2[k]), p, beta, charge, rules.convention) ** 2
         transport(scratch.arc[k] - previous, c, tan_lambda, rules.b_z, scratch.jacobians[k])
         previous = scratch.arc[k]
     return n
@@ -176,7 +177,7 @@ def probability_of_hits(layers: Layers, n: int, min_hits: int, scratch: Scratch)
     below[:] = 0.0
     below[0] = 1.0
     for k in range(n):
-        efficiency = layers.efficiency[scratch.index[k]]
+        efficiency = layers.efficiency[scratch.crossed[k]]
         for m in range(min_hits - 1, -1, -1):
             below[m] = below[m] * (1.0 - efficiency) + (below[m - 1] * efficiency if m > 0 else 0.0)
     missing = 0.0
@@ -194,7 +195,7 @@ def add_pattern(
     probability = 1.0
     n_hits = 0
     for k in range(n):
-        efficiency = layers.efficiency[scratch.index[k]]
+        efficiency = layers.efficiency[scratch.crossed[k]]
         lost = k in (lost_a, lost_b)
         scratch.is_hit[k] = efficiency > 0.0 and not lost
         n_hits += scratch.is_hit[k]
@@ -202,7 +203,7 @@ def add_pattern(
             probability *= 1.0 - efficiency if lost else efficiency
     if n_hits < rules.min_hits or probability <= 0.0:
         return 0.0
-    if not fit_pattern(layers, rules, n, c, tan_lambda, q_over_pt, scratch):
+    if not fit_pattern(layers, n, c, tan_lambda, q_over_pt, scratch):
         return 0.0
     for i in range(5):
         for j in range(5):
@@ -232,11 +233,11 @@ def solve_track(
         return 0.0
     weight = add_pattern(layers, rules, n, c, tan_lambda, q_over_pt, -1, -1, scratch)
     for a in range(n):
-        efficiency_a = layers.efficiency[scratch.index[a]]
+        efficiency_a = layers.efficiency[scratch.crossed[a]]
         if 0.0 < efficiency_a < 1.0:
             weight += add_pattern(layers, rules, n, c, tan_lambda, q_over_pt, a, -1, scratch)
             for b in range(a):
-                if 0.0 < layers.efficiency[scratch.index[b]] < 1.0:
+                if 0.0 < layers.efficiency[scratch.crossed[b]] < 1.0:
                     weight += add_pattern(layers, rules, n, c, tan_lambda, q_over_pt, a, b, scratch)
     if weight <= 0.0:
         return 0.0
@@ -247,7 +248,9 @@ def solve_track(
 
 
 @kernel
-def store_cell(covariance: NDArray[np.float64], efficiency: float, cell: NDArray[np.float32], work: NDArray[np.float64]) -> bool:
+def store_cell(
+    covariance: NDArray[np.float64], efficiency: float, cell: NDArray[np.float32], work: NDArray[np.float64]
+) -> bool:
     """Write efficiency, ln sigma and rho to a cell (16,) float32; False if what was *stored* is not positive definite."""
     cell[0] = efficiency
     for i in range(5):
@@ -290,7 +293,7 @@ def fill_table(
 def make_scratch(n_layers: int, min_hits: int) -> Scratch:
     """Work space for `n_layers` layers."""
     return Scratch(
-        index=np.zeros(n_layers, dtype=np.int64),
+        crossed=np.zeros(n_layers, dtype=np.int64),
         arc=np.zeros(n_layers),
         theta2=np.zeros(n_layers),
         jacobians=np.zeros((n_layers, 5, 5)),

@@ -33,14 +33,21 @@ def plot_luts(luts: Sequence[Lut], path: Path, *, etas: Sequence[float]) -> None
     for number, lut in enumerate(luts):
         pt = lut.header.grid.pt_centers
         for eta, color in zip(etas, colors, strict=True):
-            style = {"color": color, "linestyle": _LINES[number % len(_LINES)], "label": f"η = {eta:g}" if number == 0 else None}
+            style = {
+                "color": color,
+                "linestyle": _LINES[number % len(_LINES)],
+                "label": f"η = {eta:g}" if number == 0 else None,
+            }
             top_left.plot(pt, 100 * pt * lut.sigma("q_over_pt", eta), **style)
             top_right.plot(pt, 1e4 * lut.sigma("dca_xy", eta), **style)
             bottom_left.plot(pt, 1e4 * lut.sigma("dca_z", eta), **style)
             bottom_right.plot(pt, 100 * lut.efficiency(eta), **style)
     for axes, label in (
-        (top_left, "σ(pT) / pT  [%]"), (top_right, "σ(DCA) in r-φ  [µm]"), (bottom_left, "σ(DCA) along z  [µm]"), (bottom_right, "efficiency  [%]"),
-    ):  # fmt: skip
+        (top_left, "σ(pT) / pT  [%]"),
+        (top_right, "σ(DCA) in r-φ  [µm]"),
+        (bottom_left, "σ(DCA) along z  [µm]"),
+        (bottom_right, "efficiency  [%]"),
+    ):
         axes.set(xscale="log", ylabel=label)
         axes.grid(visible=True, which="major", alpha=0.4)
         axes.grid(visible=True, which="minor", alpha=0.12)
@@ -55,7 +62,10 @@ def plot_luts(luts: Sequence[Lut], path: Path, *, etas: Sequence[float]) -> None
     top_left.legend()
     names = [f"{by_name(lut.header.species).symbol}, {lut.header.detector}, {lut.header.b_z:g} T" for lut in luts]
     if len(luts) > 1:
-        names = [f"{name} ({style})" for name, style in zip(names, ("solid", "dashed", "dotted", "dash-dotted") * len(luts), strict=False)]
+        names = [
+            f"{name} ({style})"
+            for name, style in zip(names, ("solid", "dashed", "dotted", "dash-dotted") * len(luts), strict=False)
+        ]
     figure.suptitle("; ".join(names))
     try:
         figure.savefig(path, dpi=120)

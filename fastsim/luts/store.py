@@ -38,7 +38,9 @@ class LutSet(NamedTuple):
         for lut in self.luts:
             values[names.index(lut.header.species)] = lut.values
         eta, log_pt = grid.eta_edges, np.log(grid.pt_edges)
-        return LutTable(values, float(eta[0]), float(eta[1] - eta[0]), float(log_pt[0]), float((log_pt[-1] - log_pt[0]) / grid.n_pt))
+        return LutTable(
+            values, float(eta[0]), float(eta[1] - eta[0]), float(log_pt[0]), float((log_pt[-1] - log_pt[0]) / grid.n_pt)
+        )
 
 
 def file_name(detector: Detector, species: Species, key: str) -> str:
@@ -71,7 +73,7 @@ def get_luts(
             raise LutError(
                 f"no table of {kind.name} for this detector, grid and physics version ({name})",
                 where=str(folder),
-                hint=f"make it with `fastsim lut build {detector.name} --out {folder}`, or say luts = \"auto\" in the card",
+                hint=f'make it with `fastsim lut build {detector.name} --out {folder}`, or say luts = "auto" in the card',
             )
         if path is None:
             if progress:
@@ -82,7 +84,9 @@ def get_luts(
         else:
             lut = read_lut(path)
             if lut.header.key != key:
-                raise LutError("the table's hash is not the one of its name", where=str(path), hint="delete it, it will be rebuilt")
+                raise LutError(
+                    "the table's hash is not the one of its name", where=str(path), hint="delete it, it will be rebuilt"
+                )
         luts.append(lut)
         sources.append(str(path))
     if progress:

@@ -20,10 +20,18 @@ from fastsim.kernels.covariance import PARITY, cholesky_5
 from fastsim.kernels.helix import perigee_1, wrap_1
 from fastsim.kernels.lookup import LutTable, lookup_1
 from fastsim.module import Made
-from fastsim.rng import Key, normals_1, uniforms_1
+from fastsim.rng import Key, Word, normals_1, uniforms_1
 from fastsim.species import UNKNOWN_CHARGE, charges_of, is_long_lived, species_of
 from fastsim.tracking import (
-    CANDIDATE, INEFFICIENCY, NO_SOLUTION, NOT_A_TRACK, OUT_OF_RANGE, RECONSTRUCTED, SECONDARY, UNDEFINED_SPECIES, UNKNOWN_PDG,
+    CANDIDATE,
+    INEFFICIENCY,
+    NO_SOLUTION,
+    NOT_A_TRACK,
+    OUT_OF_RANGE,
+    RECONSTRUCTED,
+    SECONDARY,
+    UNDEFINED_SPECIES,
+    UNKNOWN_PDG,
 )  # fmt: skip
 
 if TYPE_CHECKING:
@@ -73,18 +81,18 @@ def smear_1(
     charge: float,
     true: NDArray[np.float64],
     particle_index: int,
-    event_id: int,
-    k0: int,
-    k1: int,
+    event_id: Word,
+    k0: Word,
+    k1: Word,
     work: NDArray[np.float64],
     smeared: NDArray[np.float64],
     cov_packed: NDArray[np.float64],
 ) -> bool:
     """Draw one smeared parameter vector.
 
-    `cell` (16,) as from the lookup, its five ln sigma are replaced by sigma; `true`, `smeared` (5,) and `cov_packed` (15,) [cm, cm, rad, -, 1/GeV]; `work`
-    (2, 5, 5) is overwritten. Returns False if the matrix is not positive definite. Source: Cholesky, PDG review
-    "Monte Carlo techniques".
+    `cell` (16,) as from the lookup, its five ln sigma are replaced by sigma; `true`, `smeared` (5,) and `cov_packed`
+    (15,) [cm, cm, rad, -, 1/GeV]; `work` (2, 5, 5) is overwritten. Returns False if the matrix is not positive
+    definite. Source: Cholesky, PDG review "Monte Carlo techniques".
     """
     sign = 1.0 if charge > 0 else -1.0
     k = 0
@@ -318,8 +326,9 @@ class ParametricTracking:
             bad = np.flatnonzero((status == UNDEFINED_SPECIES) | (status == UNKNOWN_PDG))
             if len(bad):
                 event = int(np.searchsorted(batch.offsets["particle"], bad[0], side="right") - 1)
+                position = bad[0] - batch.offsets["particle"][event]
                 raise InputError(
-                    f"particle {bad[0] - batch.offsets['particle'][event]} has PDG code {batch[c.PDG][bad[0]]}, for which there is no table",
+                    f"particle {position} has PDG code {batch[c.PDG][bad[0]]}, for which there is no table",
                     where=f"event {batch[c.EVENT_ID][event]}",
                     hint='tracking.undefined_species = "skip" skips and counts such particles',
                 )

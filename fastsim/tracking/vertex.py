@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 
 @kernel
-def smear_vertices(event_id: NDArray[np.uint64], sigma: NDArray[np.float64], key: Key, vertex: NDArray[np.float64]) -> None:
+def smear_vertices(
+    event_id: NDArray[np.uint64], sigma: NDArray[np.float64], key: Key, vertex: NDArray[np.float64]
+) -> None:
     """Add independent normal shifts of width `sigma` (3,) [cm] to vertices (n, 3) [cm] in place."""
     for event in range(len(event_id)):
         first = normals_1(0, EVENT_LEVEL, event_id[event], key.k0, key.k1)

@@ -28,7 +28,8 @@ PDG, FAT, NO_LOG = (CONVENTIONS[name] for name in ("pdg_per_layer", "fat_per_lay
 def test_gluckstern(n_points, first_radius):
     """R. L. Gluckstern, NIM 24 (1963) 381: N equidistant points over L = 100 cm, exact in N for L/2R << 1.
 
-    pt = 1 TeV in 1 T: corrections are of order (r/2R)^2 = (130/667000)^2 = 4e-8. Where the first layer lies is irrelevant.
+    pt = 1 TeV in 1 T: corrections are of order (r/2R)^2 = (130/667000)^2 = 4e-8. Where the first layer lies does not
+    matter.
     """
     sigma, lever, pt, b_z = 20e-4, 100.0, 1000.0, 1.0
     layers = make_layers(np.linspace(first_radius, first_radius + lever, n_points), sigma=sigma)
@@ -61,8 +62,8 @@ def test_scattering_only(n_points, pt):
 def curvature_from_far_away(r_scatterer):
     """Far, coarse layers behind a wall that hides the direction: they fix the curvature and nothing else.
 
-    Wall: 1e4 radiation lengths (1.4 rad at 1 GeV). Layers at 1e4..1e5 cm, 1 cm resolution: sigma(c) of order 1e-9 / cm,
-    that is 1e-7 cm at 20 cm radius; extrapolated to the wall they know the position to 1 cm.
+    Wall: 1e4 radiation lengths (1.4 rad at 1 GeV). Layers at 1e4..1e5 cm, 1 cm resolution: sigma(c) is of order
+    1e-9 / cm, that is 1e-8 cm at 4 cm radius; extrapolated to the wall they know the position to 1 cm.
     """
     return merge_layers(passive_layers([r_scatterer], [1e4]), make_layers(np.linspace(1e4, 1e5, 5), sigma=1.0))
 
@@ -70,7 +71,7 @@ def curvature_from_far_away(r_scatterer):
 @pytest.mark.parametrize("eta", [0.0, 0.7, -1.2])
 @pytest.mark.parametrize("pt", [0.5, 5.0])
 def test_pointing_of_two_layers_behind_a_beam_pipe(eta, pt):
-    """sigma^2 = s^2 (r1^2 + r2^2)/(r2 - r1)^2 + theta1^2 r1^2 + thetab^2 rb^2 in both views (reference/tracking.md 1.3).
+    """sigma^2 = s^2 (r1^2 + r2^2)/(r2 - r1)^2 + theta1^2 r1^2 + thetab^2 rb^2 in both views (tracking.md 1.3).
 
     At an angle x -> x cosh(eta), p = pt cosh(eta), theta^2 -> theta^2 cosh^2(eta) across and cosh^4(eta) in z: the
     well-known b/(p sin^{3/2}) and b/(p sin^{5/2}). The field (1e-6 T) bends by nothing at these radii.
@@ -98,8 +99,8 @@ def test_one_scatterer_in_front_of_a_perfect_tracker(eta, charge):
     """The exact probe of reference/tracking.md 1.3: a kick theta0 with |p| conserved, and nothing else.
 
     sigma(pt)/pt = theta0 sinh|eta|, sigma(tan lambda) = theta0 cosh^2(eta), sigma(phi) = theta0 cosh(eta); pt and
-    tan(lambda) change together, q/pt with the sign of q tan(lambda). theta0 by hand for the slant thickness. Forgetting the
-    pt terms is the classic forward-region error. "Perfect" is 0.1 um: 1e-3 of the kicks' effect, 1e-6 in quadrature.
+    tan(lambda) change together, q/pt with the sign of q tan(lambda). theta0 by hand for the slant thickness. Forgetting
+    the pt terms is the classic forward-region error. "Perfect" is 0.1 um: 1e-3 of the kicks, 1e-6 in quadrature.
     """
     r_scatterer, t, pt, b_z = 0.1, 0.02, 1.0, 2.0
     layers = merge_layers(passive_layers([r_scatterer], [t]), make_layers(np.linspace(0.101, 100.0, 12), sigma=1e-5))

@@ -1,7 +1,7 @@
 """The table maker's fit against brute force that shares no code with it (tests/oracles.py).
 
-First without statistics: one generalised least-squares fit per track, with the numerically differentiated exact helix and
-the full covariance of the hits. Then with: tracks stepped through the detector, scattered, measured and fitted.
+First without statistics: one generalised least-squares fit per track, with the numerically differentiated exact helix
+and the full covariance of the hits. Then with: tracks stepped through the detector, scattered, measured and fitted.
 """
 
 import itertools
@@ -72,7 +72,6 @@ def test_covariance_equals_generalised_least_squares_at_random():
         worst = max(worst, relative_difference(solution.covariance, track.covariance()))
         compared += 1
     assert compared > (25 if JIT_IS_OFF else 100)
-    print("worst", worst, compared)
     assert worst < 1e-5
 
 
@@ -87,7 +86,7 @@ def test_covariance_of_alice3_v2_equals_generalised_least_squares(pt, eta, charg
     assert relative_difference(solution.covariance, expected) < 1e-6
 
 
-# The lowest pt that still crosses 80 cm in 2 T at sin(incidence) 0.93: there the direction is 68 degrees off the radius.
+# Crosses 80 cm in 2 T at sin(incidence) 0.93: there the direction is 68 degrees off the radius.
 NEARLY_CURLING = 0.5 * 80.0 * K_CURVATURE * 2.0 / 0.93
 
 
@@ -107,11 +106,11 @@ NEARLY_CURLING = 0.5 * 80.0 * K_CURVATURE * 2.0 / 0.93
 def test_covariance_equals_that_of_simulated_and_fitted_tracks(pt, eta, charge, mass, scale):
     """Step 40,000 tracks through ALICE 3 v2, kick them in two planes with |p| kept, smear the hits, fit, compare.
 
-    Sample covariance S of n Gaussian vectors: var(S_ij) = (C_ii C_jj + C_ij^2)/(n - 1) (Wishart). All 15 elements within
-    4.5 sigma of solve_track's, and the mean within 4.5 sigma of the truth. The tracks are not linearised, only the fit
-    is; any covariance matrix is a statement to first order. At 68 degrees incidence second-order terms of full-size kicks
-    would show (3 % of the variance of q/pt, a bias of 0.05 sigma), so there thickness is scaled by scale^2 and resolution
-    by scale.
+    Sample covariance S of n Gaussian vectors: var(S_ij) = (C_ii C_jj + C_ij^2)/(n - 1) (Wishart). All 15 elements
+    within 4.5 sigma of solve_track's, and the mean within 4.5 sigma of the truth. The tracks are not linearised, only
+    the fit is; any covariance matrix is a statement to first order. At 68 degrees incidence second-order terms of
+    full-size kicks would show (3 % of the variance of q/pt, a bias of 0.05 sigma), so there thickness is scaled by
+    scale^2 and resolution by scale.
     """
     generator = np.random.default_rng(int(1000 * pt) + 7)
     layers, tan_lambda, b_z = alice3_v2_layers(sigma_scale=scale), math.sinh(eta), 2.0
@@ -136,15 +135,14 @@ def test_covariance_equals_that_of_simulated_and_fitted_tracks(pt, eta, charge, 
     error = np.sqrt((np.outer(variances, variances) + expected**2) / (N_TRACKS - 1))
     pulls = (sample - expected) / error
     assert np.max(np.abs(pulls)) < SIGMAS, pulls
-    print("worst pull", np.max(np.abs(pulls)), np.max(np.abs(fitted.mean(axis=1)) / np.sqrt(variances / N_TRACKS)))
     assert np.max(np.abs(fitted.mean(axis=1)) / np.sqrt(variances / N_TRACKS)) < SIGMAS
 
 
 def all_patterns(track, min_hits):
     """(probability, lost hits, GLS covariance) of every hit pattern that makes a track."""
     measuring = np.flatnonzero(track.efficiency > 0.0)
-    for found in itertools.product([True, False], repeat=len(measuring)):
-        found = np.array(found)
+    for pattern in itertools.product([True, False], repeat=len(measuring)):
+        found = np.array(pattern)
         efficiency = track.efficiency[measuring]
         probability = float(np.prod(np.where(found, efficiency, 1.0 - efficiency)))
         if found.sum() < min_hits or probability == 0.0:
@@ -172,8 +170,8 @@ INEFFICIENT = {
 def test_lost_hits_are_averaged_over_all_patterns(name, min_hits, pt):
     """Efficiency and mean covariance over hit patterns against full enumeration with the least-squares fit.
 
-    The efficiency is exact. The mean covariance is exact over patterns with up to two lost hits; against all patterns it
-    is off by the neglected weight f times the difference of the two means, no more.
+    The efficiency is exact. The mean covariance is exact over patterns with up to two lost hits; against all patterns
+    it is off by the neglected weight f times the difference of the two means, no more.
     """
     layers, b_z, tan_lambda = INEFFICIENT[name], 2.0, 0.4
     solution = solve(layers, make_rules(b_z, 0, min_hits), pt, tan_lambda, charge=-1.0)

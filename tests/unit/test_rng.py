@@ -177,7 +177,11 @@ def test_event_level_draws_do_not_collide_with_particles():
 
 def test_keys_differ_between_seeds_and_streams_and_are_stable():
     """Two 32-bit words, all different for seeds 0..99 times ten names; the same again for the same run."""
-    keys = [Streams(seed).key(name) for seed in range(100) for name in "a b c aa ab a/b b/a a|b 1 1|a".split()]
+    keys = [
+        Streams(seed).key(name)
+        for seed in range(100)
+        for name in ("a", "b", "c", "aa", "ab", "a/b", "b/a", "a|b", "1", "1|a")
+    ]
     assert len(set(keys)) == len(keys)
     assert all(0 <= int(word) < 2**32 for key in keys for word in key)
     assert Streams(0).key("tracking/smearing") == Streams(0).key("tracking/smearing")

@@ -129,7 +129,7 @@ def test_probability_of_hits_is_the_sum_over_all_patterns(min_hits):
     efficiency = np.array([0.9, 0.0, 0.5, 1.0, 0.98, 0.3, 0.7])
     layers = make_layers(np.arange(1.0, 8.0), efficiency=efficiency)
     scratch = make_scratch(7, min_hits)
-    scratch.index[:] = np.arange(7)
+    scratch.crossed[:] = np.arange(7)
     expected = sum(
         np.prod(np.where(pattern, efficiency, 1.0 - efficiency))
         for pattern in itertools.product([False, True], repeat=7)

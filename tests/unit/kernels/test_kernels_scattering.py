@@ -15,7 +15,7 @@ def test_every_convention_is_described():
 
 
 def test_one_percent_at_1_gev_by_hand():
-    """t = 0.01, beta p = 1 GeV: 13.6 mrad * 0.1 * (1 - 0.038 * 4.605170186) = 1.12200481 mrad; without log 1.36 mrad."""
+    """t = 0.01, beta p = 1 GeV: 13.6 mrad * 0.1 * (1 - 0.038 * 4.605170186) = 1.12200481 mrad; no log: 1.36 mrad."""
     for convention in (PDG, FAT, WHOLE):
         assert highland_1(0.01, 0.01, 1.0, 1.0, 1.0, convention) == pytest.approx(1.12200481e-3, rel=1e-8)
     assert highland_1(0.01, 0.01, 1.0, 1.0, 1.0, NO_LOG) == pytest.approx(1.36e-3, rel=1e-14)
@@ -29,7 +29,7 @@ def test_the_log_term_s_size_is_as_documented(t, ratio):
 
 
 def test_beta_and_charge_enter_the_pdg_logarithm():
-    """PDG 34.16 for z = 2, beta = 0.5, p = 2 GeV, t = 0.02: 13.6 MeV/(0.5*2 GeV)*2*sqrt(.02)*(1 + .038 ln(.02*4/.25))."""
+    """PDG 34.16, z = 2, beta = .5, p = 2 GeV, t = .02: 13.6 MeV/(.5*2 GeV)*2*sqrt(.02)*(1 + .038 ln(.02*4/.25))."""
     by_hand = 0.0136 / (0.5 * 2.0) * 2.0 * math.sqrt(0.02) * (1.0 + 0.038 * math.log(0.32))
     assert highland_1(0.02, 0.3, 2.0, 0.5, 2.0, PDG) == pytest.approx(by_hand, rel=1e-14)
     assert highland_1(0.02, 0.3, 2.0, 0.5, -2.0, PDG) == pytest.approx(by_hand, rel=1e-14)

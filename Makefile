@@ -1,0 +1,55 @@
+# Everything a developer or a newcomer needs; on a machine with Python (>= 3.11), pip and make it needs nothing else.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+DEMO = demo
+
+.PHONY: help demo test lint unit bench docs clean-cache clean
+
+help:
+	@echo "make demo         set up and simulate the shipped sample"
+	@echo "make test         set up, then lint, types and all tests"
+	@echo "make lint         ruff, codespell, mypy"
+	@echo "make bench        speed and memory, side by side with pyhepmc"
+	@echo "make docs         redraw the pictures and outputs in README.md"
+	@echo "make clean-cache  forget compiled kernels and tables"
+
+$(BIN)/fastsim: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/.test: $(BIN)/fastsim
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	@touch $@
+
+demo: $(BIN)/fastsim
+	@mkdir -p $(DEMO)
+	$(BIN)/fastsim run tests/data/pp_ttbar_40.hepmc.zst --card cards/alice3.toml --out $(DEMO)/ttbar.root --overwrite
+
+test: lint unit
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/codespell fastsim tests docs benchmarks detectors cards *.md pyproject.toml
+	$(BIN)/mypy
+
+unit: $(VENV)/.test
+	$(BIN)/python -m pytest
+	NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest -q -m "not slow" tests/unit/kernels tests/unit/test_rng.py tests/unit/tracking tests/unit/luts
+
+bench: $(VENV)/.test
+	$(BIN)/python benchmarks/bench.py
+
+docs: $(VENV)/.test
+	$(BIN)/python docs/make.py
+
+clean-cache:
+	rm -rf .cache .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+	-$(BIN)/python -c "from fastsim.resources import cache_dir; import shutil; shutil.rmtree(cache_dir(), ignore_errors=True)"
+
+clean: clean-cache
+	rm -rf $(VENV) $(DEMO) dist build

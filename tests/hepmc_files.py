@@ -1,0 +1,89 @@
+"""HepMC files for tests, written by pyhepmc, and what pyhepmc reads of them (the oracle)."""
+
+from __future__ import annotations
+
+import io
+
+import pyhepmc
+from pyhepmc import GenEvent, GenHeavyIon, GenParticle, GenRunInfo, GenVertex
+
+MOMENTUM_UNITS = {"GEV": pyhepmc.Units.MomentumUnit.GEV, "MEV": pyhepmc.Units.MomentumUnit.MEV}
+LENGTH_UNITS = {"MM": pyhepmc.Units.LengthUnit.MM, "CM": pyhepmc.Units.LengthUnit.CM}
+
+
+def make_event(number=0, *, momentum_unit="GEV", length_unit="MM", vertex=(0.01, 0.02, 3.0, 0.5), weights=()):
+    """Two beams give a pion and an eta, which decays on the spot (no position of its own), and a K0s, which flies."""
+    event = GenEvent(MOMENTUM_UNITS[momentum_unit], LENGTH_UNITS[length_unit])
+    event.event_number = number
+    beams = [GenParticle((0, 0, sign * 6500.0, 6500.0), 2212, 4) for sign in (1, -1)]
+    collision, decay, flight = GenVertex(vertex), GenVertex(), GenVertex((10.0 + number, 1.0, 5.0, 12.0))
+    eta = GenParticle((-1.3, -0.5, -0.7, 1.7), 221, 2)
+    kaon = GenParticle((1.0, 0.1, 0.2, 1.2), 310, 2)
+    for beam in beams:
+        collision.add_particle_in(beam)
+    for particle in (GenParticle((0.3, 0.4, 0.5 + 0.1 * number, 0.75), 211, 1), eta, kaon):
+        collision.add_particle_out(particle)
+    decay.add_particle_in(eta)
+    flight.add_particle_in(kaon)
+    for pz in (-0.3, -0.4):
+        decay.add_particle_out(GenParticle((-0.65, -0.25, pz, 0.85), 22, 1))
+    for pdg in (211, -211):
+        flight.add_particle_out(GenParticle((0.5, 0.05, 0.1, 0.6), pdg, 1))
+    event.add_tree(beams)
+    if weights:
+        event.run_info = GenRunInfo()
+        event.run_info.weight_names = [f"weight{i}" for i in range(len(weights))]
+        event.weights = list(weights)
+    return event
+
+
+def with_ions(event, impact_parameter=7.5, event_plane_angle=0.25):
+    """The same event as a heavy-ion collision."""
+    event.heavy_ion = GenHeavyIon()
+    event.heavy_ion.impact_parameter = impact_parameter
+    event.heavy_ion.event_plane_angle = event_plane_angle
+    return event
+
+
+def as_text(events, format="hepmc3") -> bytes:
+    """A whole HepMC file, as pyhepmc writes it."""
+    pyhepmc.Setup.print_warnings = False
+    buffer = io.BytesIO()
+    with pyhepmc.open(buffer, "w", format=format) as stream:
+        for event in events:
+            stream.write(event)
+    return buffer.getvalue()
+
+
+def sample(n=3, format="hepmc3", **options) -> bytes:
+    """A file of n small events."""
+    return as_text([make_event(i, **options) for i in range(n)], format)
+
+
+def empty(format="hepmc3") -> bytes:
+    """A listing without events."""
+    name = {"hepmc3": "Asciiv3", "hepmc2": "IO_GenEvent"}[format]
+    return f"HepMC::Version 3.02.05\nHepMC::{name}-START_EVENT_LISTING\nHepMC::{name}-END_EVENT_LISTING\n\n".encode()
+
+
+def gun(*particles) -> bytes:
+    """One HepMC3 event of final particles (pdg, px, py, pz, e) that come from one vertex at the origin, as text."""
+    return listing(gun_event(0, *particles))
+
+
+def gun_event(number, *particles) -> bytes:
+    """The text of such an event; numbers may be given as text ("nan")."""
+    lines = [f"E {number} 1 {len(particles) + 2}", "U GEV MM"]
+    lines += [f"P {i + 1} 0 2212 0 0 {sign}6500 6500 0.938 4" for i, sign in enumerate(("", "-"))]
+    lines += ["V -1 0 [1,2] @ 0 0 0 0"]
+    lines += [f"P {i + 3} -1 {pdg} {px} {py} {pz} {e} 0 1" for i, (pdg, px, py, pz, e) in enumerate(particles)]
+    return ("\n".join(lines) + "\n").encode()
+
+
+def listing(*events: bytes) -> bytes:
+    """HepMC3 events as text, between header and footer."""
+    return (
+        b"HepMC::Version 3.02.05\nHepMC::Asciiv3-START_EVENT_LISTING\n"
+        + b"".join(events)
+        + b"HepMC::Asciiv3-END_EVENT_LISTING\n\n"
+    )

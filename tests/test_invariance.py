@@ -1,0 +1,112 @@
+"""The project's first promise: batch size, workers, file splits and unrelated modules cannot change one bit."""
+
+from __future__ import annotations
+
+import awkward as ak
+import numpy as np
+import pytest
+
+import fastsim
+from fastsim.io.hepmc import read_blocks
+from fastsim.io.inspect import digest
+
+
+@pytest.fixture(scope="module")
+def reference(ttbar, tmp_path_factory):
+    """Digest of 12 events, simulated in one go."""
+    out = tmp_path_factory.mktemp("reference") / "out.root"
+    fastsim.simulate_files([ttbar], "alice3", out, events=(0, 12), batch_size=1000)
+    return digest(out)
+
+
+def _digest(inputs, out, **options):
+    fastsim.simulate_files(inputs, options.pop("card", "alice3"), out, events=options.pop("events", (0, 12)), **options)
+    return digest(out)
+
+
+@pytest.mark.parametrize("batch_size", [1, 7])
+def test_batch_size(ttbar, tmp_path, reference, batch_size):
+    assert _digest([ttbar], tmp_path / "out.root", batch_size=batch_size) == reference
+
+
+def test_two_workers(ttbar, tmp_path, reference):
+    assert _digest([ttbar], tmp_path / "out.root", batch_size=5, workers=2) == reference
+
+
+def test_file_split_in_two(ttbar, tmp_path, reference):
+    parts = []
+    for number, events in enumerate([(0, 5), (5, 12)]):
+        (block,) = read_blocks([ttbar], events=events, max_events=100, max_particles=10**9, records=[])
+        path = tmp_path / f"part{number}.hepmc"
+        path.write_bytes(block.text(block.events))
+        parts.append(path)
+    assert _digest(parts, tmp_path / "out.root") == reference
+
+
+def test_another_seed_gives_other_tracks(ttbar, tmp_path, reference):
+    assert _digest([ttbar], tmp_path / "out.root", card=fastsim.load_card("alice3", seed=2)) != reference
+
+
+def test_seed_zero_is_ordinary(ttbar, tmp_path, reference):
+    zero = _digest([ttbar], tmp_path / "zero.root", card=fastsim.load_card("alice3", seed=0))
+    assert zero != reference
+    assert zero == _digest([ttbar], tmp_path / "again.root", card=fastsim.load_card("alice3", seed=0), batch_size=3)
+
+
+def test_part_of_the_input_gives_the_same_events(ttbar):
+    """Events 5 to 9 alone are the events 5 to 9 of the whole."""
+    whole = ak.concatenate(list(fastsim.simulate(ttbar, events=(0, 12))))
+    part = ak.concatenate(list(fastsim.simulate(ttbar, events=(5, 9), batch_size=3)))
+    assert ak.array_equal(whole[5:9], part, equal_nan=True)
+
+
+def test_another_module_moves_nothing(ttbar, tmp_path):
+    """With a second vertex module the tracks stay as they are; the modules' order in the card does not matter."""
+    text = 'extends = "alice3"\nmodules = [\n'
+    first = '{ name = "vertex", kind = "vertex", level = "parametric", sigma_x_um = 5.0, sigma_y_um = 5.0, sigma_z_um = 5.0 },\n'
+    (tmp_path / "none.toml").write_text('extends = "alice3"\nmodules = []\n')
+    (tmp_path / "one.toml").write_text(f"{text}{first}]\n")
+    without, with_one = (next(fastsim.simulate(ttbar, tmp_path / f"{n}.toml", events=(0, 3))) for n in ("none", "one"))
+    assert ak.array_equal(without.tracks, with_one.tracks, equal_nan=True)
+    assert "vertex_x" not in without.fields
+
+
+def test_permuted_particles_draw_the_same(ttbar):
+    """A draw belongs to its particle: the kernel gives each track the same result in any order of rows."""
+    from fastsim import columns as c
+    from fastsim.io.hepmc import parse_block
+    from fastsim.rng import Streams
+    from fastsim.run import Silent, find_luts
+    from fastsim.tracking import parametric as p
+
+    loaded = fastsim.load_card("alice3")
+    (block,) = read_blocks([ttbar], events=(0, 2), max_events=10, max_particles=10**9, records=[])
+    batch, _ = parse_block(block)
+    tracking = p.ParametricTracking(loaded.card.tracking, loaded.detector, find_luts(loaded, Silent()).table())
+    streams = Streams(1)
+    made = tracking.apply(batch, streams)
+    rows = np.flatnonzero(np.isin(made.columns[c.TRACK_STATUS], [1, 5, 6, 7]))
+    events = np.searchsorted(batch.offsets["particle"], rows, side="right") - 1
+    order = np.random.default_rng(1).permutation(len(rows))
+    tracks = p.make_tracks(len(rows))
+    px, py, pz = (batch[column] for column in c.MOMENTUM)
+    charge = made.columns[c.CHARGE_TRUE]
+    species = p.species_of(batch[c.PDG])
+    index = (rows - batch.offsets["particle"][events]).astype(np.int32)
+    p.smear_tracks(
+        tracking._table, tracking._settings, rows[order], batch[c.EVENT_ID][events[order]], index[order], species, charge,
+        tracking._positions(batch), px, py, pz, streams.key("tracking/efficiency"), streams.key("tracking/smearing"),
+        np.zeros(len(charge), dtype=np.uint8), np.zeros(3, dtype=np.int64), tracks,
+    )  # fmt: skip
+    for k in range(5):
+        np.testing.assert_array_equal(tracks.smeared[:, k], made.columns[c.RECONSTRUCTED[k]][order])
+
+
+def test_no_hidden_generator():
+    """Nothing in the package draws from numpy's or Python's generators."""
+    from pathlib import Path
+
+    for source in Path(fastsim.__file__).parent.rglob("*.py"):
+        text = source.read_text()
+        for word in ("np.random", "numpy.random", "default_rng", "import random"):
+            assert word not in text, f"{source}: {word}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -76,7 +77,7 @@ def _with_parents(path: Path, children: list[Path]) -> toml.Document:
     detector = document.data.get("detector")
     if isinstance(detector, str) and (path.parent / detector).is_file():
         absolute = toml.Document(
-            {"detector": str(path.parent / detector)}, {("detector",): document.where(("detector",))}
+            {"detector": os.path.normpath(path.parent / detector)}, {("detector",): document.where(("detector",))}
         )
         document = toml.merge(document, absolute)
     parent = document.data.get("extends")

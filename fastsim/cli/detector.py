@@ -28,22 +28,23 @@ def show(
         return
     table = Table(title=f"{found.name}: {found.b_z:g} T", title_justify="left", title_style="bold")
     for name in (
-        "layer",
-        "r [cm]",
-        "half length [cm]",
-        "|eta| <",
-        "x/X0 [%]",
-        "sigma r-phi [um]",
-        "sigma z [um]",
-        "efficiency",
+        "layer\n",
+        "r\ncm",
+        "half length\ncm",
+        "|eta|\nbelow",
+        "x/X0\n%",
+        "σ r-phi\nµm",
+        "σ z\nµm",
+        "found\n%",
     ):
-        table.add_column(name, justify="left" if name == "layer" else "right")
+        table.add_column(name, justify="left" if name == "layer\n" else "right", no_wrap=True)
     from math import asinh
 
     total = 0.0
     for layer in sorted(found.layers, key=lambda item: item.r):
         total += layer.x_over_x0
-        hits = [f"{x:g}" if x is not None else "-" for x in (layer.sigma_rphi_um, layer.sigma_z_um, layer.efficiency)]
+        found_share = None if layer.efficiency is None else 100 * layer.efficiency
+        hits = [f"{x:g}" if x is not None else "-" for x in (layer.sigma_rphi_um, layer.sigma_z_um, found_share)]
         table.add_row(
             layer.name,
             f"{layer.r:g}",

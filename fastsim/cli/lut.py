@@ -91,21 +91,14 @@ def show(
         return
     header = lut.header
     shown = Table(
-        title=f"{header.species} in {header.detector}, {header.b_z:g} T, eta = {eta:g}",
+        title=f"Resolution of {header.species} in {header.detector}, {header.b_z:g} T, eta = {eta:g}",
         title_justify="left",
         title_style="bold",
     )
-    for name in (
-        "pt [GeV]",
-        "efficiency",
-        "sigma(pt)/pt [%]",
-        "dca_xy [um]",
-        "dca_z [um]",
-        "phi [mrad]",
-        "tan lambda [1e-3]",
-        "",
-    ):
-        shown.add_column(name, justify="right" if name else "left")
+    units = {"pt": "GeV", "found": "%", "σ(pt)/pt": "%", "dca_xy": "µm", "dca_z": "µm", "phi": "mrad", "tan λ": "1e-3"}
+    for name, unit in units.items():
+        shown.add_column(f"{name}\n{unit}", justify="right", no_wrap=True)
+    shown.add_column("σ(pt)/pt\nlog scale", no_wrap=True)
     valid = np.flatnonzero(efficiency > 0)
     picks = sorted(
         {int(np.argmin(np.abs(np.log(pt / x)))) for x in (0.05, 0.1, 0.2, 0.3, 0.5, 1, 2, 3, 5, 10, 20, 50, 100)}
@@ -116,7 +109,7 @@ def show(
         if i not in valid:
             shown.add_row(f"{pt[i]:.3g}", "0", *["-"] * 5, "")
             continue
-        bar = "▇" * (1 + round(20 * float(np.log(relative[i] / np.nanmin(relative[valid])) / longest)))
+        bar = "▇" * (1 + round(9 * float(np.log(relative[i] / np.nanmin(relative[valid])) / longest)))
         values = (
             100 * relative[i],
             1e4 * sigma["dca_xy"][i],
@@ -124,9 +117,8 @@ def show(
             1e3 * sigma["phi"][i],
             1e3 * sigma["tan_lambda"][i],
         )
-        shown.add_row(f"{pt[i]:.3g}", f"{efficiency[i]:.3f}", *(f"{x:.3g}" for x in values), bar)
+        shown.add_row(f"{pt[i]:.3g}", f"{100 * efficiency[i]:.3g}", *(f"{x:.3g}" for x in values), bar)
     out.print(shown)
-    out.print("bars: sigma(pt)/pt, logarithmic from its minimum", highlight=False)
 
 
 @app.command()

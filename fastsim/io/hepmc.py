@@ -6,6 +6,7 @@ as many events as it has, listings must be closed by their footer, and lines mus
 
 from __future__ import annotations
 
+import contextlib
 import io
 import re
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ import numpy as np
 from fastsim import columns as c
 from fastsim.errors import InputError
 from fastsim.events import EventBatch, offsets_from_counts
+from fastsim.io.hepmc_text import fault_of
 from fastsim.io.stream import EventFile
 from fastsim.kernels.ancestry import inherit_positions
 from fastsim.units import GeV, MeV, cm, cm_over_c, mm, mm_over_c
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 _MARK = re.compile(rb"^(?:E |HepMC::)", re.MULTILINE)
 _START = re.compile(rb"HepMC::(\S+)-START_EVENT_LISTING")
+_STRAY = re.compile(rb"^[^HWANT\r\n]", re.MULTILINE)  # no line of a header starts so
 _FORMATS = {b"Asciiv3": "hepmc3", b"IO_GenEvent": "hepmc2"}
 _OTHER_FORMATS = (
     (b"root", "a ROOT file"),
@@ -34,13 +37,6 @@ _OTHER_FORMATS = (
     (b"<?xml", "an XML file"),
     (b"PK", "a zip file"),
 )
-
-_NEWLINE = 10
-# Bytes that belong in a line of numbers, and letters that lines of HepMC2 and HepMC3 start with.
-_NUMERIC = np.zeros(256, dtype=np.bool_)
-_NUMERIC[np.frombuffer(b"0123456789+-.eE \t\r\n[],@", dtype=np.uint8)] = True
-_LINE_KIND = np.zeros(256, dtype=np.bool_)
-_LINE_KIND[np.frombuffer(b"EPVUWANCHFT\r\n", dtype=np.uint8)] = True
 
 
 class Event(NamedTuple):
@@ -155,6 +151,8 @@ class _Cutter:
                 raise self._error(
                     f"listing of format {start[1].decode(errors='replace')!r} (known: Asciiv3, IO_GenEvent)", line
                 )
+            if stray := _STRAY.search(segment):
+                raise self._error("a line that no header has, before the first event", line + segment.count(b"\n", 0, stray.start()))
             self.format = _FORMATS[start[1]]
             self.header = self.header.partition(b"HepMC::")[0] + self._version + segment
             self.in_listing = True
@@ -240,18 +238,25 @@ def load_kernels() -> None:
     """Compile what the reader needs, or load it from numba's cache."""
     nobody = np.zeros(0, dtype=np.int32)
     inherit_positions(nobody, nobody, np.zeros((0, 4)))
+    fault_of(b"", is_hepmc3=True)
 
 
 def parse_block(block: Block) -> tuple[EventBatch, list[tuple[Event, str]]]:
     """Columns of a block's events, and the events that could not be read with the reason; those are left out."""
-    bad = [(event, reason) for event in block.events if (reason := _garbled(event))]
+    bad = []
+    for event in block.events:
+        line, text = fault_of(event.text, is_hepmc3=block.format == "hepmc3")
+        if line >= 0:
+            bad.append((event, f"line {event.line + line} is garbled, or does not fit the others: {text!r}"))
     good = [event for event in block.events if not any(event is other for other, _ in bad)]
     parsed: list[_Parsed | None] = [*_parse(block, good)]
     if len(parsed) != len(good):  # find which: pyhepmc stops at the first one that it cannot read
-        parsed = [next(iter(_parse(block, [event])), None) for event in good]
+        alone = [_parse(block, [event]) for event in good]
+        parsed = [found[0] if len(found) == 1 else None for found in alone]
     kept = []
     for event, data in zip(good, parsed, strict=True):
-        reason = "its particles and vertices do not add up" if data is None else _unphysical(data)
+        is_whole = data is not None and len(data.particles) == event.text.count(b"\nP ")
+        reason = _unphysical(data) if data is not None and is_whole else "its particles, vertices or weights do not add up"
         if reason:
             bad.append((event, reason))
         elif data is not None:
@@ -259,34 +264,6 @@ def parse_block(block: Block) -> tuple[EventBatch, list[tuple[Event, str]]]:
     return to_batch([event for event, _ in kept], [data for _, data in kept]), sorted(
         bad, key=lambda pair: pair[0].event_id
     )
-
-
-def _garbled(event: Event) -> str:
-    """Why a line of an event is not what it should be, or "". Only lines with unusual bytes are looked at one by one."""
-    codes = np.frombuffer(event.text, dtype=np.uint8)
-    is_start = np.concatenate([[True], codes[:-1] == _NEWLINE])
-    unusual = np.where(is_start, ~_LINE_KIND[codes], ~_NUMERIC[codes])
-    done = 0
-    for at in np.flatnonzero(unusual):
-        if at < done:
-            continue
-        begin = event.text.rfind(b"\n", 0, at) + 1
-        done = event.text.find(b"\n", at) + 1 or len(event.text)
-        line = event.text[begin:done].rstrip()
-        if at == begin or (line[:1] in (b"P", b"V") and not _is_numbers(line)):
-            number = event.line + event.text.count(bytes([_NEWLINE]), 0, begin)
-            return f"line {number} is garbled: {line[:60].decode(errors='replace')!r}"
-    return ""
-
-
-def _is_numbers(line: bytes) -> bool:
-    """Whether what follows the first letter is numbers, lists of numbers and "@" (nan and inf are numbers too)."""
-    for word in line[1:].replace(b"[", b" ").replace(b"]", b" ").replace(b",", b" ").replace(b"@", b" ").split():
-        try:
-            float(word)
-        except ValueError:
-            return False
-    return True
 
 
 class _Parsed(NamedTuple):
@@ -313,7 +290,10 @@ def _parse(block: Block, events: Sequence[Event]) -> list[_Parsed]:
     pyhepmc.Setup.debug_level = 0
     parsed: list[_Parsed] = []
     if events:
-        with pyhepmc.open(io.BytesIO(block.text(events)), format=block.format) as stream:
+        with (
+            contextlib.suppress(RuntimeError, ValueError),  # weights that do not fit their names
+            pyhepmc.open(io.BytesIO(block.text(events)), format=block.format) as stream,
+        ):
             parsed.extend(_event(pyhepmc, event) for event in stream)
     return parsed
 

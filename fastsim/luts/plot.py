@@ -25,6 +25,7 @@ def plot_luts(luts: Sequence[Lut], path: Path, *, etas: Sequence[float]) -> None
     """
     try:
         from matplotlib.figure import Figure  # noqa: PLC0415  (the extra `plot`)
+        from matplotlib.ticker import LogLocator  # noqa: PLC0415
     except ImportError:
         raise UsageError("drawing needs matplotlib", hint="pip install 'fastsim[plot]'") from None
     figure = Figure(figsize=(11, 7.6), layout="constrained")
@@ -53,6 +54,7 @@ def plot_luts(luts: Sequence[Lut], path: Path, *, etas: Sequence[float]) -> None
         axes.grid(visible=True, which="minor", alpha=0.12)
         if axes is not bottom_right:
             axes.set_yscale("log")
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     for axes in (bottom_left, bottom_right):
         axes.set_xlabel("pT  [GeV]")
@@ -74,6 +76,6 @@ def plot_luts(luts: Sequence[Lut], path: Path, *, etas: Sequence[float]) -> None
 
 
 def _range(luts: Sequence[Lut]) -> tuple[float, float]:
-    """The range in pt where any table has tracks."""
+    """The range in pt where any table has tracks, and a little below, so that the onset is seen."""
     edges = [lut.header.grid.pt_edges[:-1][(lut.values[..., 0] > 0).any(axis=0)] for lut in luts]
-    return float(min(np.min(e) for e in edges)), float(max(lut.header.grid.pt_max for lut in luts))
+    return 0.7 * float(min(np.min(e) for e in edges)), float(max(lut.header.grid.pt_max for lut in luts))

@@ -1,0 +1,81 @@
+"""The documents name what exists, and everything that exists is named."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import typer
+
+from fastsim.cli import app
+from fastsim.io.aod import TREES
+from fastsim.module import Options
+
+REPOSITORY = Path(__file__).resolve().parent.parent.parent
+TEXTS = {path.name: path.read_text() for path in [REPOSITORY / "README.md", *(REPOSITORY / "docs").glob("*.md")]}
+EVERYTHING = "\n".join(TEXTS.values())
+
+
+def _commands(group, words=()):
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from _commands(command, (*words, name))
+            if command.invoke_without_command:
+                yield (*words, name), command
+        else:
+            yield (*words, name), command
+
+
+COMMANDS = dict(_commands(typer.main.get_command(app)))
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_every_command_is_documented_and_has_help(words):
+    assert f"fastsim {' '.join(words)}" in EVERYTHING
+    assert COMMANDS[words].help
+
+
+@pytest.mark.parametrize("line", sorted(set(re.findall(r"^\$ (fastsim .*?)(?:  +#.*)?$", EVERYTHING, re.MULTILINE))))
+def test_documented_commands_parse(line):
+    """Each `$ fastsim ...` line names a command and options that exist."""
+    words = line.split()[1:]
+    found = max((c for c in COMMANDS if tuple(words[: len(c)]) == c), key=len, default=None)
+    assert found, line
+    options = {o for parameter in COMMANDS[found].params for o in parameter.opts}
+    assert {w for w in words if w.startswith("--")} <= options | {"--help"}
+
+
+def test_every_option_of_run_is_documented():
+    for parameter in COMMANDS[("run",)].params:
+        if parameter.name not in ("inputs", "help"):
+            assert any(o in EVERYTHING for o in parameter.opts), parameter.name
+
+
+def test_every_tree_is_documented():
+    for tree in TREES:
+        assert tree in TEXTS["guide.md"]
+
+
+def test_module_options_have_descriptions():
+    from fastsim.plugins import installed, load_kind
+
+    for kind in installed():
+        for name, field in load_kind(kind).Options.model_fields.items():
+            assert field.description, name
+    assert issubclass(load_kind("vertex").Options, Options)
+
+
+def test_readme_shows_real_output():
+    """The blocks are filled by `make docs`; a stale one shows commands that no longer print this."""
+    readme = TEXTS["README.md"]
+    assert "40 events" in readme
+    assert "$ fastsim lut show alice3_v2" in readme
+    assert (REPOSITORY / "docs" / "resolution.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_links_lead_somewhere():
+    for path in [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *(REPOSITORY / "docs").glob("*.md")]:
+        for target in re.findall(r"\]\(([^)#]+)\)", path.read_text()):
+            if "://" not in target:
+                assert (path.parent / target).exists(), f"{path.name}: {target}"

@@ -16,8 +16,8 @@ _PACKAGE = Path(__file__).resolve().parent
 
 def data_dir(kind: Kind) -> Path:
     """Folder of the shipped cards, detectors or tables: in a wheel, or at the top of the repository (editable install)."""
-    in_wheel = _PACKAGE / "_data" / kind
-    return in_wheel if in_wheel.is_dir() else _PACKAGE.parent / kind
+    in_wheel = _PACKAGE / "_data"
+    return (in_wheel if in_wheel.is_dir() else _PACKAGE.parent) / kind
 
 
 def cache_dir() -> Path:

@@ -217,6 +217,7 @@ def simulate_files(
     """Simulate files of events and write one output file.
 
     `events` (first, end) selects positions in the whole input; `batch_size` and `workers` cannot change the result.
+    With several workers a script must guard its entry with ``if __name__ == "__main__":`` (they are started afresh).
     Raises FastsimError (see `fastsim.errors`) and then leaves nothing under the name of the output.
     """
     loaded = card if isinstance(card, LoadedCard) else load_card(card)

@@ -74,12 +74,7 @@ def _with_parents(path: Path, children: list[Path]) -> toml.Document:
         chain = " -> ".join(str(p) for p in [*children, path])
         raise CardError([f"{path}: extends itself ({chain})"])
     document = toml.read(path)
-    detector = document.data.get("detector")
-    if isinstance(detector, str) and (path.parent / detector).is_file():
-        absolute = toml.Document(
-            {"detector": os.path.normpath(path.parent / detector)}, {("detector",): document.where(("detector",))}
-        )
-        document = toml.merge(document, absolute)
+    document = _absolute(document, path.parent)
     parent = document.data.get("extends")
     if parent is None:
         return document
@@ -87,3 +82,15 @@ def _with_parents(path: Path, children: list[Path]) -> toml.Document:
         raise CardError([f"{document.where(('extends',))}: extends: must be a string (got {parent!r})"])
     base = resources.find("cards", parent, beside=path.parent, where=document.where(("extends",)))
     return toml.merge(_with_parents(base, [*children, path]), document)
+
+
+def _absolute(document: toml.Document, folder: Path) -> toml.Document:
+    """The card with paths that are relative to its own folder made absolute; bare names of shipped files stay."""
+    data = dict(document.data)
+    tracking = data.get("tracking")
+    detector = data.get("detector")
+    if isinstance(detector, str) and (folder / detector).is_file():
+        data["detector"] = os.path.normpath(folder.absolute() / detector)
+    if isinstance(tracking, dict) and isinstance(tracking.get("luts"), str) and tracking["luts"] != "auto":
+        data["tracking"] = {**tracking, "luts": os.path.normpath(folder.absolute() / tracking["luts"])}
+    return toml.Document(data, document.origins, document.name)

@@ -162,6 +162,7 @@ TREES: dict[str, tuple[Branch, ...]] = {
         _constant("fCollisionTime", "float32", unit="ns"),
         _constant("fCollisionTimeRes", "float32", unit="ns"),
     ),
+    "O2collalice3": (_event("fMultDensity", c.DNCH_DETA),),
     "O2mccollisionlabel": (
         Branch("fIndexMcCollisions", "int32", "", Frame.event_rows),
         _constant("fMcMask", "uint16"),

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _MARK = re.compile(rb"^(?:E |HepMC::)", re.MULTILINE)
 _START = re.compile(rb"HepMC::(\S+)-START_EVENT_LISTING")
-_STRAY = re.compile(rb"^[^HWANT\r\n]", re.MULTILINE)  # no line of a header starts so
+_STRAY = re.compile(rb"^[^HWANT\r\n]|\0", re.MULTILINE)  # no line of a header starts so
 _FORMATS = {b"Asciiv3": "hepmc3", b"IO_GenEvent": "hepmc2"}
 _OTHER_FORMATS = (
     (b"root", "a ROOT file"),
@@ -159,6 +159,8 @@ class _Cutter:
             self.awaits_listing = False
         elif b"-END_EVENT_LISTING" in segment:
             self.in_listing = False
+        elif not segment.startswith(b"HepMC::Version"):
+            raise self._error(f"{segment[:40]!r} is not a control line of HepMC", line)
         else:
             self._version = segment
             self.header = self.header or segment

@@ -21,7 +21,7 @@ $(BIN)/fastsim: pyproject.toml
 	@touch $@
 
 $(VENV)/.test: $(BIN)/fastsim
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]' -e tests/plugin_example
 	@touch $@
 
 demo: $(BIN)/fastsim

@@ -53,6 +53,9 @@ class Progress(Protocol):
     def luts(self, species: str, done: int, total: int) -> None:
         """A lookup table is being built."""
 
+    def kernels(self, *, ready: bool) -> None:
+        """Kernels are being loaded (compiled, the first time), or are ready."""
+
     def events(self, n_events: int, n_bytes: int, total_bytes: int) -> None:
         """So many events are done, so many bytes of input are read (of `total_bytes`, 0 if unknown)."""
 
@@ -61,6 +64,9 @@ class Silent:
     """No progress shown."""
 
     def luts(self, species: str, done: int, total: int) -> None:
+        """Nothing."""
+
+    def kernels(self, *, ready: bool) -> None:
         """Nothing."""
 
     def events(self, n_events: int, n_bytes: int, total_bytes: int) -> None:
@@ -230,7 +236,9 @@ def simulate_files(
     summary = Summary()
     summary.seconds["find or build tables"] = time.perf_counter() - start
     start = time.perf_counter()
+    progress.kernels(ready=False)
     load_kernels(pipeline)
+    progress.kernels(ready=True)
     summary.seconds["load kernels"] = time.perf_counter() - start
     records: list[InputRecord] = []
     names = [str(i) for i in inputs]
@@ -241,17 +249,15 @@ def simulate_files(
         summary,
     )
     writer = AodWriter(out, events_per_frame=output.events_per_frame, compression_level=output.compression_level)
+    progress.events(0, 0, total)
     with writer.file:
-        read_before, path = 0, ""
         for block, done in _process(blocks, pipeline, workers):
             _accept(done, summary, max_bad_events)
             begin = time.perf_counter()
             writer.write(done.batch)
             summary.seconds["write"] += time.perf_counter() - begin
-            if block.path != path:
-                read_before += Path(path).stat().st_size if Path(path).is_file() else 0
-                path = block.path
-            progress.events(summary.n_events, read_before + block.bytes_read, total)
+            progress.events(summary.n_events, block.bytes_read, total)
+        progress.events(summary.n_events, total, total)
         begin = time.perf_counter()
         kinds = {
             point.name: f"{distribution(point)} {point.dist.version if point.dist else ''}"

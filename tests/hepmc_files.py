@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+from typing import NamedTuple
 
+import numpy as np
 import pyhepmc
 from pyhepmc import GenEvent, GenHeavyIon, GenParticle, GenRunInfo, GenVertex
 
@@ -87,3 +89,48 @@ def listing(*events: bytes) -> bytes:
         + b"".join(events)
         + b"HepMC::Asciiv3-END_EVENT_LISTING\n\n"
     )
+
+
+NS_PER_CM = 1.0 / 29.9792458  # of light
+
+
+class Oracle(NamedTuple):
+    """What pyhepmc's event objects say, all events after one another, in GeV, cm and ns (HepMC3 converts)."""
+
+    n_particles: list[int]
+    n_vertices: list[int]
+    particles: np.ndarray  # pdg, status, px, py, pz, energy, mass
+    points: np.ndarray  # x, y, z, t of the production vertex (inherited if it has none of its own), 0 without one
+    vertices: np.ndarray  # x, y, z, t
+    production: list[int]  # position of the production vertex in the event, -1 without one
+    end: list[int]
+    mothers: list[set[int]]  # positions in the event
+    daughters: list[set[int]]
+
+
+def ask_pyhepmc(path) -> Oracle:
+    """Loop over the events, particles and vertices of a file as a user of pyhepmc would."""
+    found = Oracle([], [], [], [], [], [], [], [], [])
+    with pyhepmc.open(str(path)) as stream:
+        for event in stream:
+            event.set_units(MOMENTUM_UNITS["GEV"], LENGTH_UNITS["CM"])
+            found.n_particles.append(len(event.particles))
+            found.n_vertices.append(len(event.vertices))
+            found.vertices.extend(_point(vertex) for vertex in event.vertices)
+            for particle in event.particles:
+                p, origin, end = particle.momentum, particle.production_vertex, particle.end_vertex
+                has_origin = origin is not None and origin.id != 0  # vertex 0 is the event itself
+                found.particles.append(
+                    (particle.pid, particle.status, p.px, p.py, p.pz, p.e, particle.generated_mass)
+                )
+                found.points.append(_point(origin) if has_origin else (0.0,) * 4)
+                found.production.append(-origin.id - 1 if has_origin else -1)
+                found.end.append(-end.id - 1 if end is not None else -1)
+                found.mothers.append({mother.id - 1 for mother in particle.parents})
+                found.daughters.append({daughter.id - 1 for daughter in particle.children})
+    return found._replace(**{name: np.array(getattr(found, name)) for name in ("particles", "points", "vertices")})
+
+
+def _point(vertex):
+    x = vertex.position
+    return x.x, x.y, x.z, x.t * NS_PER_CM

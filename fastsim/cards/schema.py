@@ -26,7 +26,9 @@ class Tracking(toml.Strict):
     """How particles become tracks."""
 
     level: Annotated[Literal["parametric"], Field(description='"parametric": from lookup tables')]
-    luts: Annotated[str, Field(description='"auto": found by their hash, else built; or a folder (relative to the card) that holds them')]
+    luts: Annotated[
+        str, Field(description='"auto": found by their hash, else built; or a folder (relative to the card) with them')
+    ]
     undefined_species: Annotated[
         Literal["skip", "error"], Field(description="charged final particles without a table, and unknown PDG codes")
     ]

@@ -78,10 +78,15 @@ class Bars:
         """A table is being built (the first one compiles the kernels too)."""
         self._show("lookup tables", done, total, f"{species or 'done'} ({done} of {total})")
 
+    def kernels(self, *, ready: bool) -> None:
+        """Kernels are compiled on the first run, which takes some ten seconds, and loaded from the cache later."""
+        self._start = time.monotonic()
+        self._show("kernels", int(ready), 1 if ready else None, "ready" if ready else "loading, or compiling once")
+
     def events(self, n_events: int, n_bytes: int, total_bytes: int) -> None:
         """Events are done."""
         rate = n_events / max(time.monotonic() - self._start, 1e-9)
-        self._show("events", n_bytes, total_bytes or None, f"{n_events:,} ({rate:,.0f}/s)")
+        self._show("events", n_bytes, total_bytes or None, f"{n_events:,} ({rate:,.0f}/s)" if n_events else "")
 
     def _show(self, name: str, done: int, total: int | None, text: str) -> None:
         if self._bars:

@@ -152,7 +152,8 @@ class _Cutter:
                     f"listing of format {start[1].decode(errors='replace')!r} (known: Asciiv3, IO_GenEvent)", line
                 )
             if stray := _STRAY.search(segment):
-                raise self._error("a line that no header has, before the first event", line + segment.count(b"\n", 0, stray.start()))
+                at = line + segment.count(b"\n", 0, stray.start())
+                raise self._error("a line that no header has, before the first event", at)
             self.format = _FORMATS[start[1]]
             self.header = self.header.partition(b"HepMC::")[0] + self._version + segment
             self.in_listing = True
@@ -200,6 +201,7 @@ def read_blocks(
     """
     first, end = events
     position = 0
+    bytes_before = 0
     for path in inputs:
         if end is not None and position >= end:
             break
@@ -218,13 +220,14 @@ def read_blocks(
                 block = block or Block(file.name, cutter.header, cutter.format)
                 block.events.append(event)
                 block.n_particles += event.text.count(b"\nP ")
-                block.bytes_read = file.hashed.n_bytes
+                block.bytes_read = bytes_before + file.hashed.n_bytes
                 if len(block.events) >= max_events or block.n_particles >= max_particles:
                     yield block
                     block = None
             if block:
                 yield block
             records.append(InputRecord(file.name, file.finish(), n_before, position - n_before))
+            bytes_before += file.hashed.n_bytes
         finally:
             file.close()
 
@@ -258,7 +261,7 @@ def parse_block(block: Block) -> tuple[EventBatch, list[tuple[Event, str]]]:
     kept = []
     for event, data in zip(good, parsed, strict=True):
         is_whole = data is not None and len(data.particles) == event.text.count(b"\nP ")
-        reason = _unphysical(data) if data is not None and is_whole else "its particles, vertices or weights do not add up"
+        reason = _unphysical(data) if data is not None and is_whole else "its particles and vertices do not add up"
         if reason:
             bad.append((event, reason))
         elif data is not None:

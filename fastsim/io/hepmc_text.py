@@ -30,7 +30,7 @@ def number_1(text: NDArray[np.uint8], at: int, end: int) -> tuple[int, int]:
     if i < end and (text[i] == 43 or text[i] == 45):  # + -
         sign = -1 if text[i] == 45 else 1
         i += 1
-    value = 0
+    value = np.int64(0)
     n_digits = 0
     while i < end and 48 <= text[i] <= 57:
         if value < 1 << 40:
@@ -56,11 +56,13 @@ def number_1(text: NDArray[np.uint8], at: int, end: int) -> tuple[int, int]:
             return -1, 0
         while i < end and 48 <= text[i] <= 57:
             i += 1
-    return (i if n_digits > 0 else -1), sign * value
+    return (i if n_digits > 0 else -1), int(sign * value)
 
 
 @kernel
-def words_1(text: NDArray[np.uint8], begin: int, end: int, separator: NDArray[np.bool_], values: NDArray[np.int64]) -> int:
+def words_1(
+    text: NDArray[np.uint8], begin: int, end: int, separator: NDArray[np.bool_], values: NDArray[np.int64]
+) -> int:
     """Numbers of a line, separated by blanks: how many, and the leading integers of the first; -1 if a word is not a number."""
     n = 0
     at = begin
@@ -106,69 +108,69 @@ def vertex3_1(
 
 @kernel
 def find_fault(
-    text: NDArray[np.uint8], is_hepmc3: bool, n_particles: int, line_kind: NDArray[np.bool_], separator: NDArray[np.bool_]
+    text: NDArray[np.uint8], version: int, n_particles: int, line_kind: NDArray[np.bool_], separator: NDArray[np.bool_]
 ) -> int:
     """Where the first line starts that cannot belong to the event, -1 if there is none.
 
-    `text` is one event from its E line on. Lines of attributes, weights and the like are not looked into.
+    `text` is one event from its E line on, of HepMC `version` 2 or 3 with `n_particles` lines of particles. Lines of
+    attributes, weights and the like are not looked into.
     """
     values = np.zeros(12, dtype=np.int64)
     is_mother = np.zeros(n_particles + 1, dtype=np.bool_)  # HepMC3: particles whose end vertex has no line of its own
-    n_vertices = 0
+    n_vertices = seen_vertices = seen_particles = 0
     n_outgoing = 0  # HepMC2: lines of particles that must still follow the vertex
-    seen_vertices = 0
-    seen_particles = 0
     begin = 0
     while begin < len(text):
         end = begin
         while end < len(text) and text[end] != 10:
             end += 1
         kind = text[begin] if end > begin else 13
-        if not line_kind[kind] or (kind == 69) != (begin == 0):
-            return begin
-        if kind == 69:  # E
+        is_fine = line_kind[kind] and (kind == 69) == (begin == 0)
+        if kind == 69 and version == 3:  # E number n_vertices n_particles @ x y z t
             stop = begin + 1
-            while stop < end and text[stop] != 64:  # @: the event's position
+            while stop < end and text[stop] != 64:  # @
                 stop += 1
-            n = words_1(text, begin + 1, stop, separator, values)
-            n_vertices = values[1] if is_hepmc3 else values[7]
-            if n_vertices < 0 or (is_hepmc3 and (n != 3 or values[2] != n_particles)):
-                return begin
-            if not is_hepmc3 and (n < 12 + values[10] or (values[10] == 0 and n != 12 + values[11])):
-                return begin  # number mpi scale alpha alpha id barcode n_vertices beam beam n_random .. n_weights ..
-            if stop < end and words_1(text, stop + 1, end, separator, values) != 4:
-                return begin
-        elif kind == 80:  # P
+            is_fine &= (
+                words_1(text, begin + 1, stop, separator, values) == 3 and values[1] >= 0 and values[2] == n_particles
+            )
+            n_vertices = values[1]
+            is_fine &= stop == end or words_1(text, stop + 1, end, separator, values) == 4
+        elif kind == 69:  # E number n_mpi scale alpha alpha id barcode n_vertices beam beam n_random .. n_weights ..
             n = words_1(text, begin + 1, end, separator, values)
+            n_vertices = values[7]
+            is_fine &= values[10] >= 0 and n >= 12 + values[10] and (values[10] > 0 or n == 12 + values[11])
+        elif kind == 80 and version == 3:  # P id mother pdg px py pz e m status
             seen_particles += 1
-            if is_hepmc3:
-                mother = values[1]
-                if n != 9 or values[0] != seen_particles or mother == values[0] or not -n_vertices <= mother <= n_particles:
-                    return begin
-                if mother > 0:
-                    seen_vertices += not is_mother[mother]
-                    is_mother[mother] = True
-            else:
-                n_outgoing -= 1  # barcode pdg px py pz e m status theta phi vertex n_flow, and two words a flow
-                if n < 12 or n != 12 + 2 * values[11] or n_outgoing < 0:
-                    return begin
-        elif kind == 86:  # V
+            is_fine &= words_1(text, begin + 1, end, separator, values) == 9 and values[0] == seen_particles
+            mother = values[1]
+            is_fine &= -n_vertices <= mother <= n_particles and mother != values[0]
+            if is_fine and mother > 0:
+                seen_vertices += not is_mother[mother]
+                is_mother[mother] = True
+        elif kind == 80:  # P barcode pdg px py pz e m status theta phi vertex n_flow, and two words a flow
+            n_outgoing -= 1
+            n = words_1(text, begin + 1, end, separator, values)
+            is_fine &= n >= 12 and n == 12 + 2 * values[11] and n_outgoing >= 0
+        elif kind == 86 and version == 3:
             seen_vertices += 1
-            if is_hepmc3:
-                if not vertex3_1(text, begin + 1, end, n_particles, n_vertices, separator, values):
-                    return begin
-            else:
-                n = words_1(text, begin + 1, end, separator, values)  # barcode id x y z t n_in n_out n_weights, weights
-                if n_outgoing != 0 or n < 9 or n != 9 + values[8] or values[0] >= 0 or min(values[6], values[7]) < 0:
-                    return begin
-                n_outgoing = values[6] + values[7]
+            is_fine &= vertex3_1(text, begin + 1, end, n_particles, n_vertices, separator, values)
+        elif kind == 86:  # V barcode id x y z t n_in n_out n_weights, and the weights
+            seen_vertices += 1
+            n = words_1(text, begin + 1, end, separator, values)
+            is_fine &= n_outgoing == 0 and n >= 9 and n == 9 + values[8] and values[0] < 0
+            is_fine &= values[6] >= 0 and values[7] >= 0
+            n_outgoing = values[6] + values[7]
+        if not is_fine:
+            return begin
         begin = end + 1
     return -1 if n_outgoing == 0 and seen_vertices == n_vertices else 0
 
 
 def fault_of(text: bytes, *, is_hepmc3: bool) -> tuple[int, str]:
     """The first line that cannot belong to the event: its number from 0 and its text; (-1, "") if there is none."""
-    at = find_fault(np.frombuffer(text, dtype=np.uint8), is_hepmc3, text.count(b"\nP "), _LINE_KIND, _SEPARATOR)
+    at = find_fault(
+        np.frombuffer(text, dtype=np.uint8), 3 if is_hepmc3 else 2, text.count(b"\nP "), _LINE_KIND, _SEPARATOR
+    )
     unit = text.find(b"\nU")
     while at < 0 <= unit:
         if _line_at(text, unit + 1) not in _UNITS:

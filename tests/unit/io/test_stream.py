@@ -1,0 +1,118 @@
+"""Bytes of event files: compression is told by content, damage is an error, the hash is that of the file on disk."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+from hashlib import sha256
+
+import pytest
+from backports import zstd
+
+from fastsim.errors import InputError
+from fastsim.io.stream import EventFile
+
+TEXT = b"".join(b"line %d of a text that does not repeat itself: %d\n" % (i, i * i) for i in range(20_000))
+COMPRESS = {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress, "zst": zstd.compress}
+
+
+def read_all(path) -> bytes:
+    file = EventFile(str(path))
+    try:
+        return b"".join(iter(file.read, b""))
+    finally:
+        file.close()
+
+
+@pytest.mark.parametrize("kind", COMPRESS)
+def test_compression_is_told_by_content_not_by_name(tmp_path, kind):
+    path = tmp_path / "events.hepmc"
+    path.write_bytes(COMPRESS[kind](TEXT))
+    assert read_all(path) == TEXT
+
+
+@pytest.mark.parametrize("kind", COMPRESS)
+def test_plain_text_with_the_name_of_a_compressed_file_is_plain_text(tmp_path, kind):
+    path = tmp_path / f"events.hepmc.{kind}"
+    path.write_bytes(TEXT)
+    assert read_all(path) == TEXT
+
+
+@pytest.mark.parametrize("kind", COMPRESS)
+def test_all_members_of_a_file_are_read(tmp_path, kind):
+    path = tmp_path / "events"
+    path.write_bytes(COMPRESS[kind](TEXT[:11]) + COMPRESS[kind](TEXT[11:777_777]) + COMPRESS[kind](TEXT[777_777:]))
+    assert read_all(path) == TEXT
+
+
+@pytest.mark.parametrize("kind", COMPRESS)
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.99, 0.9999])
+def test_truncated_compressed_file_is_an_error_that_names_it(tmp_path, kind, share):
+    path = tmp_path / "events"
+    whole = COMPRESS[kind](TEXT)
+    path.write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(InputError, match="the compressed data is truncated or damaged") as caught:
+        read_all(path)
+    assert caught.value.where == str(path)
+    assert caught.value.hint == "copy or produce the file again"
+
+
+@pytest.mark.parametrize("kind", COMPRESS)
+def test_damaged_compressed_file_is_an_error(tmp_path, kind):
+    whole = bytearray(COMPRESS[kind](TEXT) if kind != "zst" else zstd.compress(TEXT, options={201: 1}))  # 201: checksum
+    for at in range(len(whole) // 3, len(whole) // 3 + 40):
+        whole[at] ^= 0x55
+    path = tmp_path / "events"
+    path.write_bytes(whole)
+    with pytest.raises(InputError, match="truncated or damaged"):
+        read_all(path)
+
+
+def test_bytes_behind_a_compressed_file_that_are_not_one_are_an_error(tmp_path):
+    path = tmp_path / "events.gz"
+    path.write_bytes(gzip.compress(TEXT) + b"more")
+    with pytest.raises(InputError, match="truncated or damaged"):
+        read_all(path)
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(InputError, match="no such file") as caught:
+        EventFile(str(tmp_path / "nothing.hepmc"))
+    assert str(caught.value) == f"{tmp_path / 'nothing.hepmc'}: no such file"
+
+
+def test_folder_in_place_of_a_file(tmp_path):
+    with pytest.raises(InputError) as caught:
+        EventFile(str(tmp_path))
+    assert str(caught.value) == f"{tmp_path}: cannot be read (Is a directory)"
+
+
+@pytest.mark.parametrize("pieces", [0, 1])
+def test_finish_gives_the_hash_of_the_whole_file_however_much_was_read(tmp_path, pieces):
+    path = tmp_path / "events.gz"
+    path.write_bytes(gzip.compress(TEXT * 3))
+    file = EventFile(str(path))
+    for _ in range(pieces):
+        file.read()
+    assert file.finish() == sha256(path.read_bytes()).hexdigest()
+    assert file.size == path.stat().st_size
+    file.close()
+
+
+def test_bytes_read_are_counted_as_they_lie_on_disk(tmp_path):
+    path = tmp_path / "events.xz"
+    path.write_bytes(lzma.compress(TEXT))
+    file = EventFile(str(path))
+    while file.read():
+        pass
+    assert file.hashed.n_bytes == path.stat().st_size
+    file.close()
+
+
+def test_hashed_files_say_that_they_can_be_read(tmp_path):
+    path = tmp_path / "events"
+    path.write_bytes(b"HepMC::")
+    file = EventFile(str(path))
+    assert file.hashed.readable()
+    file.close()

@@ -4,12 +4,13 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 DEMO = demo
 
-.PHONY: help demo test lint unit bench docs clean-cache clean
+.PHONY: help demo test lint unit minimums bench docs clean-cache clean
 
 help:
 	@echo "make demo         set up and simulate the shipped sample"
 	@echo "make test         set up, then lint, types and all tests"
 	@echo "make lint         ruff, codespell, mypy"
+	@echo "make minimums     the sample with the lowest allowed versions gives the same digest"
 	@echo "make bench        speed and memory, side by side with pyhepmc"
 	@echo "make docs         redraw the pictures and outputs in README.md"
 	@echo "make clean-cache  forget compiled kernels and tables"
@@ -40,6 +41,18 @@ unit: $(VENV)/.test
 	$(BIN)/python -m pytest
 	NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest -q -m "not slow" tests/unit/kernels tests/unit/test_rng.py tests/unit/tracking tests/unit/luts
 
+# The lowest versions that pyproject.toml allows, in an environment of their own.
+minimums:
+	$(PYTHON) -m venv $(VENV)-minimums
+	$(PYTHON) -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" \
+	  | sed 's/>=/==/' > $(VENV)-minimums/requirements.txt
+	$(VENV)-minimums/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: -r $(VENV)-minimums/requirements.txt
+	$(VENV)-minimums/bin/python -m pip install --quiet --disable-pip-version-check --no-deps .
+	@mkdir -p $(DEMO)
+	$(VENV)-minimums/bin/fastsim run tests/data/pp_ttbar_40.hepmc.zst --out $(DEMO)/minimums.root --overwrite --quiet
+	$(BIN)/fastsim run tests/data/pp_ttbar_40.hepmc.zst --out $(DEMO)/newest.root --overwrite --quiet
+	test "$$($(BIN)/fastsim inspect --digest $(DEMO)/minimums.root)" = "$$($(BIN)/fastsim inspect --digest $(DEMO)/newest.root)"
+
 bench: $(VENV)/.test
 	$(BIN)/python benchmarks/bench.py
 
@@ -52,4 +65,4 @@ clean-cache:
 	-$(BIN)/python -c "from fastsim.resources import cache_dir; import shutil; shutil.rmtree(cache_dir(), ignore_errors=True)"
 
 clean: clean-cache
-	rm -rf $(VENV) $(DEMO) dist build
+	rm -rf $(VENV) $(VENV)-minimums $(DEMO) dist build

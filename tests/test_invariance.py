@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import pickle
+import subprocess
+import sys
+
 import awkward as ak
 import numpy as np
 import pytest
@@ -100,6 +105,26 @@ def test_permuted_particles_draw_the_same(ttbar):
     )  # fmt: skip
     for k in range(5):
         np.testing.assert_array_equal(tracks.smeared[:, k], made.columns[c.RECONSTRUCTED[k]][order])
+
+
+def test_the_jit_changes_nothing(ttbar, tmp_path):
+    """One event without numba's compiler, in a process of its own: the same numbers to rounding (libm may differ)."""
+    with_jit = next(
+        fastsim.simulate(ttbar, events=(2, 3))
+    )  # builds the tables, which would take minutes without the JIT
+    script = (
+        "import pickle, sys, awkward as ak, fastsim\n"
+        "events = next(fastsim.simulate(sys.argv[1], events=(2, 3)))\n"
+        "form, length, container = ak.to_buffers(ak.to_packed(events.tracks))\n"
+        "pickle.dump((form.to_json(), length, container), open(sys.argv[2], 'wb'))\n"
+    )
+    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
+    subprocess.run([sys.executable, "-c", script, ttbar, tmp_path / "tracks"], check=True, env=environment)
+    form, length, container = pickle.loads((tmp_path / "tracks").read_bytes())
+    without = ak.from_buffers(form, length, container)
+    for name in with_jit.tracks.fields:
+        ours, theirs = (ak.to_numpy(ak.flatten(t[name])) for t in (with_jit.tracks, without))
+        np.testing.assert_allclose(theirs, ours, rtol=1e-12, atol=1e-18, err_msg=name)
 
 
 def test_no_hidden_generator():

@@ -140,6 +140,10 @@ class _Cutter:
                     begin = start
             rest = rest[begin:]
             scanned = max(end - begin, 1) if rest else 0
+        last = rest.rfind(b"\n") + 1
+        if last and rest.startswith(b"HepMC::", last):  # a footer without an end of line
+            yield rest[:last]
+            rest = rest[last:]
         if rest:
             yield rest
 

@@ -118,6 +118,7 @@ def find_fault(
     values = np.zeros(12, dtype=np.int64)
     is_mother = np.zeros(n_particles + 1, dtype=np.bool_)  # HepMC3: particles whose end vertex has no line of its own
     n_vertices = seen_vertices = seen_particles = 0
+    n_announced = n_particles
     n_outgoing = 0  # HepMC2: lines of particles that must still follow the vertex
     begin = 0
     while begin < len(text):
@@ -130,9 +131,8 @@ def find_fault(
             stop = begin + 1
             while stop < end and text[stop] != 64:  # @
                 stop += 1
-            is_fine &= (
-                words_1(text, begin + 1, stop, separator, values) == 3 and values[1] >= 0 and values[2] == n_particles
-            )
+            is_fine &= words_1(text, begin + 1, stop, separator, values) == 3 and values[1] >= 0
+            n_announced = values[2]
             n_vertices = values[1]
             is_fine &= stop == end or words_1(text, stop + 1, end, separator, values) == 4
         elif kind == 69:  # E number n_mpi scale alpha alpha id barcode n_vertices beam beam n_random .. n_weights ..
@@ -163,7 +163,7 @@ def find_fault(
         if not is_fine:
             return begin
         begin = end + 1
-    return -1 if n_outgoing == 0 and seen_vertices == n_vertices else 0
+    return -1 if n_outgoing == 0 and seen_vertices == n_vertices and n_announced == n_particles else 0
 
 
 def fault_of(text: bytes, *, is_hepmc3: bool) -> tuple[int, str]:

@@ -8,10 +8,10 @@ import lzma
 from hashlib import sha256
 
 import pytest
-from backports import zstd
+
 
 from fastsim.errors import InputError
-from fastsim.io.stream import EventFile
+from fastsim.io.stream import EventFile, zstd
 
 TEXT = b"".join(b"line %d of a text that does not repeat itself: %d\n" % (i, i * i) for i in range(20_000))
 COMPRESS = {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress, "zst": zstd.compress}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastsim.columns import TABLES, Column, Table
+from fastsim.columns import PRODUCTION_VERTEX, TABLES, VERTEX_POSITION, VERTEX_TRUE, Column, Table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,6 +77,16 @@ class EventBatch:
                     ak.contents.ListOffsetArray(offsets, record)
                 )
         return ak.zip(fields, depth_limit=1)
+
+
+def production_points(batch: EventBatch) -> NDArray[np.float64]:
+    """Where and when each particle was produced (n, 4) [cm, cm, cm, ns]; the event's vertex if it has no vertex of its own."""
+    local = batch[PRODUCTION_VERTEX]
+    event = batch.event_index("particle")
+    vertices = np.column_stack([batch[column] for column in VERTEX_POSITION])
+    own = np.column_stack([batch[column] for column in VERTEX_TRUE])
+    rows = np.where(local >= 0, local + batch.offsets["vertex"][event], len(vertices) + event)
+    return np.asarray(np.vstack([vertices, own])[rows])
 
 
 def offsets_from_counts(counts: NDArray[np.int64]) -> NDArray[np.int64]:

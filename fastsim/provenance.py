@@ -54,14 +54,25 @@ def git_state() -> str:
     return commit + ("+changes" if changes else "")
 
 
+def source_hash(*files: Path) -> str:
+    """sha256 of source files, by default of all of fastsim's that can change a column."""
+    root = Path(__file__).resolve().parent
+    chosen = files or [path for path in sorted(root.rglob("*.py")) if path.parent.name != "cli"]
+    total = sha256()
+    for path in chosen:
+        total.update(f"{path.name}\n".encode())
+        total.update(path.read_bytes())
+    return total.hexdigest()
+
+
 def identity(
-    loaded: LoadedCard, luts: LutSet, plugins: dict[str, str], inputs: Sequence[InputRecord], events: tuple[int, int | None],
+    loaded: LoadedCard, luts: LutSet, plugins: dict[str, Any], inputs: Sequence[InputRecord], events: tuple[int, int | None],
     skipped: Sequence[int], units: dict[str, str],
 ) -> dict[str, Any]:  # fmt: skip
     """Everything that changes the physics, with a hash of it."""
     record: dict[str, Any] = {
         "fastsim": version("fastsim"),
-        "git": git_state(),
+        "source_sha256": source_hash(),
         "run_seed": loaded.card.seed,
         "random_numbers": SCHEME,
         "resolved": json.loads(loaded.canonical()),
@@ -84,12 +95,15 @@ def circumstance(
     """When, where and how the file was made."""
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "git": git_state(),
         "host": socket.gethostname(),
         "cpu": _cpu_name(),
         "python": platform.python_version(),
         "card": str(loaded.path),
         "inputs": [i.name for i in inputs],
         "luts": list(luts.sources),
+        "tracking.luts": loaded.card.tracking.luts,
+        "output.compression_level": loaded.card.output.compression_level,
         **settings,
     }
 

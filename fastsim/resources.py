@@ -26,18 +26,20 @@ def cache_dir() -> Path:
     return Path(override) if override else platformdirs.user_cache_path("fastsim", appauthor=False)
 
 
+def shipped(kind: Kind) -> dict[str, Path]:
+    """The files that ship with fastsim, by bare name."""
+    return {path.stem: path for path in sorted(data_dir(kind).glob("*.toml"))}
+
+
 def find(kind: Kind, name: str, *, beside: Path | None = None, where: str = "") -> Path:
-    """The file meant by `name`: a path (relative ones looked for `beside` first), or the bare name of a shipped file."""
-    given = Path(name)
-    tried = [beside / given] if beside and not given.is_absolute() else []
-    tried.append(given)
-    for path in tried:
-        if path.is_file():
-            return path
-    shipped = {p.stem: p for p in sorted(data_dir(kind).glob("*.toml"))}
-    if name in shipped:
-        return shipped[name]
+    """The file meant by `name`: the bare name of a shipped file, or a path (relative to the folder `beside` if given)."""
+    ours = shipped(kind)
+    if name in ours:
+        return ours[name]
+    path = beside / name if beside else Path(name)
+    if path.is_file():
+        return path
     what = f"no such {kind.removesuffix('s')}: {name}"
     raise CardError(
-        [f"{where}: {what}" if where else what], hint=f"shipped: {', '.join(shipped)}; or give the path of a file"
+        [f"{where}: {what}" if where else what], hint=f"shipped: {', '.join(ours)}; or give the path of a file"
     )

@@ -2,34 +2,38 @@
 
 from __future__ import annotations
 
+import inspect
+import os
 import signal
 import time
 from collections import Counter, defaultdict, deque
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
-from dataclasses import dataclass, field
-from multiprocessing import get_context
+from dataclasses import dataclass, field, replace
+from multiprocessing import get_context, parent_process
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
 from fastsim import columns as c
 from fastsim import provenance
-from fastsim.cards import LoadedCard, load_card
-from fastsim.errors import FastsimError, InputError
-from fastsim.io import hepmc
-from fastsim.io.aod import UNITS, AodWriter
+from fastsim.cards import Card, LoadedCard, load_card
+from fastsim.errors import CardError, FastsimError, InputError
+from fastsim.io import aod, hepmc
 from fastsim.io.hepmc import Block, InputRecord, parse_block, read_blocks
 from fastsim.io.rootio import refuse_existing
+from fastsim.kernels.lookup import N_QUANTITIES, LutTable
 from fastsim.luts.store import LutSet, get_luts
 from fastsim.pipeline import Pipeline
-from fastsim.plugins import distribution, installed, make_modules
+from fastsim.plugins import distribution, installed, load_kind, make_modules
 from fastsim.rng import Streams
 from fastsim.species import SPECIES
 from fastsim.tracking import STATUS
 from fastsim.tracking.parametric import ParametricTracking
+from fastsim.tracking.primaries import Primaries
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -85,6 +89,7 @@ class Summary:
     counts: Counter[str] = field(default_factory=Counter)
     bad_events: list[str] = field(default_factory=list)
     bad_event_ids: list[int] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
 
     def add(self, batch: EventBatch, counts: Counter[str], seconds: dict[str, float]) -> None:
@@ -111,6 +116,7 @@ class Summary:
             "charged_final_particles": {k: v for k, v in self.particles.items() if k != STATUS[0]},
             "counts": dict(self.counts),
             "skipped_events": self.bad_events,
+            "notes": self.notes,
         }
 
 
@@ -150,11 +156,29 @@ def process_block(block: Block, pipeline: Pipeline) -> Processed:
     return Processed(batch, counts, {"parse": parsing, **seconds}, errors)
 
 
-def make_pipeline(loaded: LoadedCard, luts: LutSet) -> Pipeline:
-    """The modules of a card in working order."""
-    tracking = ParametricTracking(loaded.card.tracking, loaded.detector, luts.table())
-    modules: list[Module] = [tracking, *make_modules(loaded)]
+def make_pipeline(loaded: LoadedCard, table: LutTable) -> Pipeline:
+    """The modules of a card in working order; raises CardError or PluginError for what does not fit together."""
+    tracking = loaded.card.tracking
+    modules: list[Module] = [
+        Primaries(tracking.dnch_deta_eta_max),
+        ParametricTracking(tracking, loaded.detector, table),
+        *make_modules(loaded),
+    ]
     return Pipeline(modules, Streams(loaded.card.seed))
+
+
+def check_card(loaded: LoadedCard) -> None:
+    """Raise CardError or PluginError if the card's modules cannot run, or do not make what the output needs."""
+    nothing = LutTable(np.zeros((len(SPECIES), 2, 2, N_QUANTITIES), dtype=np.float32), 0.0, 1.0, 0.0, 1.0)
+    made = {*c.READ, *(column for module in make_pipeline(loaded, nothing).modules for column in module.makes)}
+    missing = [column for column in aod.NEEDS if column not in made]
+    if missing:
+        makers = sorted({kind for kind in installed() if set(missing) & set(getattr(load_kind(kind), "makes", ()))})
+        names = ", ".join(map(str, missing))
+        raise CardError(
+            [f"{loaded.path}: the output {loaded.card.output.format!r} needs {names}, which no module makes"],
+            hint=f"add a [[modules]] table with kind = {' or '.join(map(repr, makers))}" if makers else "",
+        )
 
 
 def load_kernels(pipeline: Pipeline) -> None:
@@ -175,8 +199,17 @@ _pipeline_of_worker: list[Pipeline] = []  # set once in a worker process, which 
 
 def _start_worker(pipeline: Pipeline) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the main process decides
+    Thread(target=_end_with_parent, daemon=True).start()
     load_kernels(pipeline)
     _pipeline_of_worker.append(pipeline)
+
+
+def _end_with_parent() -> None:
+    """Workers wait for work on a pipe that they hold open themselves: nothing else would tell them of a killed parent."""
+    parent = parent_process()
+    if parent:
+        parent.join()
+        os._exit(1)
 
 
 def _work(block: Block) -> Processed:
@@ -228,52 +261,118 @@ def simulate_files(
     """
     loaded = card if isinstance(card, LoadedCard) else load_card(card)
     progress = progress or Silent()
-    out = Path(out)
-    refuse_existing(out, overwrite=overwrite)
+    names = _existing(inputs)
+    refuse_existing(Path(out), overwrite=overwrite, inputs=[Path(name) for name in names if name != "-"])
+    check_card(loaded)
+    summary = Summary()
+    if len(set(names)) < len(names):
+        summary.notes.append("some input is given more than once: its events repeat, with other random numbers")
+    luts, pipeline = _prepare(loaded, progress, summary)
+    records: list[InputRecord] = []
+    total = sum(Path(name).stat().st_size for name in names if Path(name).is_file())
+    blocks = read_blocks(names, events=events, max_events=batch_size, max_particles=BATCH_PARTICLES, records=records)
+    output = loaded.card.output
+    writer = aod.AodWriter(
+        Path(out), events_per_frame=output.events_per_frame, compression_level=output.compression_level
+    )
+    progress.events(0, 0, total)
+    with writer.file:
+        for block, done in _process(_timed(blocks, summary), pipeline, workers):
+            _accept(done, summary, max_bad_events)
+            begin = time.perf_counter()
+            writer.write(done.batch)
+            summary.seconds["write"] += time.perf_counter() - begin
+            progress.events(summary.n_events, block.bytes_read, total)
+        _check_range(events, records, summary)
+        progress.events(summary.n_events, total, total)
+        begin = time.perf_counter()
+        identity = provenance.identity(
+            loaded, luts, _plugins_used(loaded), records, events, summary.bad_event_ids, aod.UNITS
+        )
+        settings = {"batch_size": batch_size, "workers": workers}
+        circumstance = provenance.circumstance(records, luts, loaded, settings)
+        record = {"identity": identity, "circumstance": circumstance, "summary": summary.as_dict()}
+        writer.close({"provenance": provenance.as_json(record)})
+        summary.seconds["write"] += time.perf_counter() - begin
+    return summary
+
+
+def simulate(
+    inputs: str | Path | Sequence[str | Path],
+    card: str | Path | LoadedCard = "alice3",
+    *,
+    seed: int | None = None,
+    events: tuple[int, int | None] = (0, None),
+    batch_size: int = BATCH_EVENTS,
+) -> Iterator[Any]:
+    """Simulate files of events and yield awkward arrays, one a batch: event columns, `particles`, `vertices`, `tracks`.
+
+    The same numbers as `simulate_files` writes, before they are rounded to float32. `tracks` holds all candidates: select
+    with ``events.tracks[events.tracks.is_reconstructed]``. `seed` overrides the card's. Raises FastsimError.
+    """
+    loaded = card if isinstance(card, LoadedCard) else load_card(card)
+    if seed is not None:
+        loaded = replace(loaded, card=Card.model_validate({**loaded.card.model_dump(), "seed": seed}))
+    names = _existing([inputs] if isinstance(inputs, (str, Path)) else inputs)
+    summary = Summary()
+    _, pipeline = _prepare(loaded, Silent(), summary)
+    records: list[InputRecord] = []
+    blocks = read_blocks(names, events=events, max_events=batch_size, max_particles=BATCH_PARTICLES, records=records)
+    for _, done in _process(blocks, pipeline, workers=1):
+        _accept(done, summary, max_bad_events=0)
+        yield done.batch.to_awkward()
+    _check_range(events, records, summary)
+
+
+def _existing(inputs: Sequence[str | Path]) -> list[str]:
+    """Names of the inputs; raises InputError before any work if one is missing."""
+    names = [str(name) for name in inputs]
+    for name in names:
+        if name != "-" and not Path(name).exists():
+            raise InputError("no such file", where=name)
+    return names
+
+
+def _prepare(loaded: LoadedCard, progress: Progress, summary: Summary) -> tuple[LutSet, Pipeline]:
+    """Tables found or built, kernels loaded or compiled."""
     start = time.perf_counter()
     luts = find_luts(loaded, progress)
-    pipeline = make_pipeline(loaded, luts)
-    summary = Summary()
+    pipeline = make_pipeline(loaded, luts.table())
     summary.seconds["find or build tables"] = time.perf_counter() - start
     start = time.perf_counter()
     progress.kernels(ready=False)
     load_kernels(pipeline)
     progress.kernels(ready=True)
     summary.seconds["load kernels"] = time.perf_counter() - start
-    records: list[InputRecord] = []
-    names = [str(i) for i in inputs]
-    total = sum(Path(i).stat().st_size for i in names if Path(i).is_file())
-    output = loaded.card.output
-    blocks = _timed(
-        read_blocks(names, events=events, max_events=batch_size, max_particles=BATCH_PARTICLES, records=records),
-        summary,
-    )
-    writer = AodWriter(out, events_per_frame=output.events_per_frame, compression_level=output.compression_level)
-    progress.events(0, 0, total)
-    with writer.file:
-        for block, done in _process(blocks, pipeline, workers):
-            _accept(done, summary, max_bad_events)
-            begin = time.perf_counter()
-            writer.write(done.batch)
-            summary.seconds["write"] += time.perf_counter() - begin
-            progress.events(summary.n_events, block.bytes_read, total)
-        progress.events(summary.n_events, total, total)
-        begin = time.perf_counter()
-        kinds = {
-            point.name: f"{distribution(point)} {point.dist.version if point.dist else ''}"
-            for point in installed().values()
+    return luts, pipeline
+
+
+def _plugins_used(loaded: LoadedCard) -> dict[str, Any]:
+    """Package, version and source of the module kinds that the card uses."""
+    points = installed()
+    used = {}
+    for kind in sorted({table["kind"] for table in loaded.card.modules}):
+        source = inspect.getsourcefile(load_kind(kind))  # type: ignore[arg-type]
+        package = points[kind].dist
+        used[kind] = {
+            "package": distribution(points[kind]),
+            "version": package.version if package else "",
+            "source_sha256": provenance.source_hash(Path(source)) if source else "",
         }
-        used = {table["kind"]: kinds[table["kind"]] for table in loaded.card.modules}
-        identity = provenance.identity(loaded, luts, used, records, events, summary.bad_event_ids, UNITS)
-        settings = {"batch_size": batch_size, "workers": workers}
-        record = {
-            "identity": identity,
-            "circumstance": provenance.circumstance(records, luts, loaded, settings),
-            "summary": summary.as_dict(),
-        }
-        writer.close({"provenance": provenance.as_json(record)})
-        summary.seconds["write"] += time.perf_counter() - begin
-    return summary
+    return used
+
+
+def _check_range(events: tuple[int, int | None], records: Sequence[InputRecord], summary: Summary) -> None:
+    """An empty selection is an error, one that ends behind the input a note."""
+    first, end = events
+    n_events = records[-1].first_event + records[-1].n_events if records else 0
+    if first > 0 and n_events <= first and end != first:
+        raise InputError(
+            f"events {first}:{'' if end is None else end} were asked for, the input has only {n_events}",
+            where=", ".join(record.name for record in records),
+        )
+    if end is not None and n_events < end:
+        summary.notes.append(f"events up to {end} were asked for, the input has only {n_events}")
 
 
 def _timed(blocks: Iterator[Block], summary: Summary) -> Iterator[Block]:
@@ -295,30 +394,3 @@ def _accept(done: Processed, summary: Summary, max_bad_events: int) -> None:
         if len(summary.bad_events) > max_bad_events:
             raise error
     summary.add(done.batch, done.counts, done.seconds)
-
-
-def simulate(
-    inputs: str | Path | Sequence[str | Path],
-    card: str | Path | LoadedCard = "alice3",
-    *,
-    seed: int | None = None,
-    events: tuple[int, int | None] = (0, None),
-    batch_size: int = BATCH_EVENTS,
-) -> Iterator[Any]:
-    """Simulate files of events and yield awkward arrays, one a batch: event columns, `particles`, `vertices`, `tracks`.
-
-    The same numbers as `simulate_files` writes, before they are rounded to float32. `tracks` holds all candidates: select with
-    ``events.tracks[events.tracks.is_reconstructed]``. Raises FastsimError.
-    """
-    loaded = (
-        card
-        if isinstance(card, LoadedCard) and seed is None
-        else load_card(card.path if isinstance(card, LoadedCard) else card, seed=seed)
-    )
-    pipeline = make_pipeline(loaded, find_luts(loaded, Silent()))
-    names = [str(inputs)] if isinstance(inputs, (str, Path)) else [str(i) for i in inputs]
-    blocks = read_blocks(names, events=events, max_events=batch_size, max_particles=BATCH_PARTICLES, records=[])
-    for block in blocks:
-        done = process_block(block, pipeline)
-        _accept(done, Summary(), 0)
-        yield done.batch.to_awkward()

@@ -40,7 +40,6 @@ UNKNOWN_CHARGE = -128  # marks a PDG code without a known charge in `charges_of`
 LONG_LIVED: tuple[int, ...] = (
     11, 12, 13, 14, 16, 22, 130, 211, 310, 321, 2112, 2212, 3112, 3122, 3222, 3312, 3322, 3334,
 )  # fmt: skip
-NUCLEUS_MIN = 1_000_000_000  # codes above are nuclei (PDG numbering scheme, item 16), all of them long-lived here
 
 
 def by_name(name: str) -> Species:
@@ -61,6 +60,13 @@ def _charge(pdg: int) -> int:
     return int(np.sign(three_charge)) * int(-(-abs(three_charge) // 3))  # quarks count as charged; none is final
 
 
+@lru_cache(maxsize=65536)
+def _is_nucleus(pdg: int) -> bool:
+    from particle import PDGID  # noqa: PLC0415
+
+    return abs(pdg) >= 1_000_000_000 and bool(PDGID(pdg).is_nucleus)  # PDG numbering scheme, item 16
+
+
 def charges_of(codes: NDArray[np.int32]) -> NDArray[np.int8]:
     """Charges [e] of distinct PDG codes; UNKNOWN_CHARGE where the numbering scheme has no such particle."""
     return np.array([_charge(int(code)) for code in codes], dtype=np.int8)
@@ -75,6 +81,5 @@ def species_of(codes: NDArray[np.int32]) -> NDArray[np.int8]:
 
 
 def is_long_lived(codes: NDArray[np.int32]) -> NDArray[np.bool_]:
-    """Whether each code lives longer than 1 cm/c, so that what it decays to is secondary."""
-    absolute = np.abs(codes.astype(np.int64))
-    return np.isin(absolute, LONG_LIVED) | (absolute >= NUCLEUS_MIN)
+    """Whether each of distinct codes lives longer than 1 cm/c, so that what it decays to is secondary; nuclei do."""
+    return np.array([abs(int(code)) in LONG_LIVED or _is_nucleus(int(code)) for code in codes], dtype=np.bool_)

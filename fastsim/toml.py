@@ -26,9 +26,9 @@ M = TypeVar("M", bound="Strict")
 
 
 class Strict(BaseModel):
-    """Base of all schemas: unknown keys are errors, nothing is converted (a quoted number is not a number), frozen."""
+    """Base of all schemas: unknown keys, nan and inf are errors, nothing is converted (a quoted number is none), frozen."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     @classmethod
     def faults(cls, data: dict[str, Any]) -> Iterator[tuple[Path, str]]:
@@ -100,7 +100,7 @@ class _Scanner:
         names = []
         while match := self._key.match(self.text, self.at):
             self.at = match.end()
-            names.append(match[1].strip("\"'"))
+            names.append(next(iter(tomllib.loads(f"{match[1]} = 0"))))
             if not match[2]:
                 break
         return names
@@ -119,6 +119,7 @@ class _Scanner:
         self.at += 2 if is_array else 1
         path: Path = ()
         names = self._name()
+        end = self.at
         for i, name in enumerate(names):
             path = (*path, name)
             if is_array and i == len(names) - 1:
@@ -128,7 +129,7 @@ class _Scanner:
         self.at = start
         self._mark(path)
         self._mark(path[:-1] if is_array else path)
-        self.at = self.text.index("]]" if is_array else "]", self.at) + (2 if is_array else 1)
+        self.at = self.text.index("]", end) + (2 if is_array else 1)
         return path
 
     def _pair(self, base: Path) -> None:
@@ -247,7 +248,7 @@ def merge(base: Document, above: Document) -> Document:
         else:
             data[key] = value
         origins = {p: o for p, o in origins.items() if p[:1] != (key,)} | {(key, *p): o for p, o in inner.items()}
-    return Document(data, origins, above.name)
+    return Document(data, origins, above.name or base.name)
 
 
 def assignment(text: str, base: Document) -> Document:
@@ -258,12 +259,13 @@ def assignment(text: str, base: Document) -> Document:
     if not equals or not all(keys):
         raise CardError([f"{source}: must read key=value"], hint="for example --set tracking.luts=/path/to/luts")
     try:
-        parsed = tomllib.loads(f"value = {value}")["value"]
+        parsed = tomllib.loads(f"value = {value}")
     except tomllib.TOMLDecodeError:
-        raise CardError(
-            [f"{source}: {value!r} is not a TOML value"], hint="strings need quotes: --set 'key=\"text\"'"
-        ) from None
-    return _assign(base, keys, parsed, source)
+        parsed = {}
+    if list(parsed) != ["value"]:
+        raise CardError([f"{source}: {value!r} is not a TOML value"], hint="strings need quotes: --set 'key=\"text\"'")
+    changed = _assign(base, keys, parsed["value"], source)
+    return Document(changed.data, changed.origins, base.name)
 
 
 def _assign(base: Document, keys: list[str], value: Any, source: str) -> Document:
@@ -274,7 +276,8 @@ def _assign(base: Document, keys: list[str], value: Any, source: str) -> Documen
     origins = {p[1:]: o for p, o in base.origins.items() if p[:1] == (key,)}
     if not isinstance(below, list):
         inner = _assign(Document(below if isinstance(below, dict) else {}, origins, base.name), rest, value, source)
-        return Document({key: inner.data}, {(key, *p): o for p, o in inner.origins.items()}, source)
+        table = {} if isinstance(below, dict) else {(key,): source}
+        return Document({key: inner.data}, table | {(key, *p): o for p, o in inner.origins.items()}, source)
     index = next((i for i, e in enumerate(below) if isinstance(e, dict) and e.get("name") == rest[0]), None)
     if index is None or len(rest) == 1:
         names = ", ".join(str(e.get("name")) for e in below if isinstance(e, dict))

@@ -47,24 +47,24 @@ def with_ions(event, impact_parameter=7.5, event_plane_angle=0.25):
     return event
 
 
-def as_text(events, format="hepmc3") -> bytes:
+def as_text(events, version="hepmc3") -> bytes:
     """A whole HepMC file, as pyhepmc writes it."""
     pyhepmc.Setup.print_warnings = False
     buffer = io.BytesIO()
-    with pyhepmc.open(buffer, "w", format=format) as stream:
+    with pyhepmc.open(buffer, "w", format=version) as stream:
         for event in events:
             stream.write(event)
     return buffer.getvalue()
 
 
-def sample(n=3, format="hepmc3", **options) -> bytes:
+def sample(n=3, version="hepmc3", **options) -> bytes:
     """A file of n small events."""
-    return as_text([make_event(i, **options) for i in range(n)], format)
+    return as_text([make_event(i, **options) for i in range(n)], version)
 
 
-def empty(format="hepmc3") -> bytes:
+def empty(version="hepmc3") -> bytes:
     """A listing without events."""
-    name = {"hepmc3": "Asciiv3", "hepmc2": "IO_GenEvent"}[format]
+    name = {"hepmc3": "Asciiv3", "hepmc2": "IO_GenEvent"}[version]
     return f"HepMC::Version 3.02.05\nHepMC::{name}-START_EVENT_LISTING\nHepMC::{name}-END_EVENT_LISTING\n\n".encode()
 
 
@@ -120,9 +120,7 @@ def ask_pyhepmc(path) -> Oracle:
             for particle in event.particles:
                 p, origin, end = particle.momentum, particle.production_vertex, particle.end_vertex
                 has_origin = origin is not None and origin.id != 0  # vertex 0 is the event itself
-                found.particles.append(
-                    (particle.pid, particle.status, p.px, p.py, p.pz, p.e, particle.generated_mass)
-                )
+                found.particles.append((particle.pid, particle.status, p.px, p.py, p.pz, p.e, particle.generated_mass))
                 found.points.append(_point(origin) if has_origin else (0.0,) * 4)
                 found.production.append(-origin.id - 1 if has_origin else -1)
                 found.end.append(-end.id - 1 if end is not None else -1)

@@ -79,32 +79,31 @@ def test_another_module_moves_nothing(ttbar, tmp_path):
 def test_permuted_particles_draw_the_same(ttbar):
     """A draw belongs to its particle: the kernel gives each track the same result in any order of rows."""
     from fastsim import columns as c
+    from fastsim.events import production_points
     from fastsim.io.hepmc import parse_block
     from fastsim.rng import Streams
-    from fastsim.run import Silent, find_luts
+    from fastsim.run import Silent, find_luts, make_pipeline
     from fastsim.tracking import parametric as p
 
     loaded = fastsim.load_card("alice3")
     (block,) = read_blocks([ttbar], events=(0, 2), max_events=10, max_particles=10**9, records=[])
-    batch, _ = parse_block(block)
-    tracking = p.ParametricTracking(loaded.card.tracking, loaded.detector, find_luts(loaded, Silent()).table())
+    table = find_luts(loaded, Silent()).table()
+    made, _, _ = make_pipeline(loaded, table).run(parse_block(block)[0])
+    tracking = p.ParametricTracking(loaded.card.tracking, loaded.detector, table)
     streams = Streams(1)
-    made = tracking.apply(batch, streams)
-    rows = np.flatnonzero(np.isin(made.columns[c.TRACK_STATUS], [1, 5, 6, 7]))
-    events = np.searchsorted(batch.offsets["particle"], rows, side="right") - 1
+    events = made.event_index("track")
+    rows = made.offsets["particle"][events] + made[c.PARTICLE_INDEX]
     order = np.random.default_rng(1).permutation(len(rows))
     tracks = p.make_tracks(len(rows))
-    px, py, pz = (batch[column] for column in c.MOMENTUM)
-    charge = made.columns[c.CHARGE_TRUE]
-    species = p.species_of(batch[c.PDG])
-    index = (rows - batch.offsets["particle"][events]).astype(np.int32)
+    px, py, pz = (made[column] for column in c.MOMENTUM)
+    charge = made[c.CHARGE_TRUE]
     p.smear_tracks(
-        tracking._table, tracking._settings, rows[order], batch[c.EVENT_ID][events[order]], index[order], species, charge,
-        tracking._positions(batch), px, py, pz, streams.key("tracking/efficiency"), streams.key("tracking/smearing"),
-        np.zeros(len(charge), dtype=np.uint8), np.zeros(3, dtype=np.int64), tracks,
+        table, tracking._settings, rows[order], made[c.EVENT_ID][events[order]], made[c.PARTICLE_INDEX][order],
+        p.species_of(made[c.PDG]), charge, production_points(made), px, py, pz, streams.key("tracking/efficiency"),
+        streams.key("tracking/smearing"), np.zeros(len(charge), dtype=np.uint8), np.zeros(3, dtype=np.int64), tracks,
     )  # fmt: skip
     for k in range(5):
-        np.testing.assert_array_equal(tracks.smeared[:, k], made.columns[c.RECONSTRUCTED[k]][order])
+        np.testing.assert_array_equal(tracks.smeared[:, k], made[c.RECONSTRUCTED[k]][order])
 
 
 def test_the_jit_changes_nothing(ttbar, tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastsim import resources, toml
 from fastsim.cards.schema import Card
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
     from fastsim.detector import Detector
 
+# Where things lie and how they are packed: two runs that differ in these give equal columns.
+NOT_PHYSICS: Any = {"extends": True, "detector": True, "tracking": {"luts"}, "output": {"compression_level"}}
+
 
 @dataclass(frozen=True)
 class LoadedCard:
@@ -29,10 +32,10 @@ class LoadedCard:
     path: Path
 
     def canonical(self) -> str:
-        """The resolved card and detector as canonical JSON: what provenance records and hashes."""
+        """What can change a column, of the resolved card and detector, as canonical JSON: provenance hashes it."""
         return json.dumps(
             {
-                "card": self.card.model_dump(mode="json", exclude={"extends", "detector"}),
+                "card": self.card.model_dump(mode="json", exclude=NOT_PHYSICS),
                 "detector": self.detector.model_dump(mode="json"),
             },
             sort_keys=True,
@@ -49,7 +52,7 @@ def load_card(name: str | Path, *, sets: Sequence[str] = (), seed: int | None = 
     for text in sets:
         document = toml.merge(document, toml.assignment(text, document))
     if seed is not None:
-        document = toml.merge(document, toml.Document({"seed": seed}, {("seed",): "--seed"}, "--seed"))
+        document = toml.merge(document, toml.Document({"seed": seed}, {("seed",): "--seed"}, document.name))
     problems = []
     card = None
     try:
@@ -85,11 +88,11 @@ def _with_parents(path: Path, children: list[Path]) -> toml.Document:
 
 
 def _absolute(document: toml.Document, folder: Path) -> toml.Document:
-    """The card with paths that are relative to its own folder made absolute; bare names of shipped files stay."""
+    """The card with paths that are relative to its own folder made absolute; bare names of shipped detectors stay."""
     data = dict(document.data)
     tracking = data.get("tracking")
     detector = data.get("detector")
-    if isinstance(detector, str) and (folder / detector).is_file():
+    if isinstance(detector, str) and detector not in resources.shipped("detectors"):
         data["detector"] = os.path.normpath(folder.absolute() / detector)
     if isinstance(tracking, dict) and isinstance(tracking.get("luts"), str) and tracking["luts"] != "auto":
         data["tracking"] = {**tracking, "luts": os.path.normpath(folder.absolute() / tracking["luts"])}

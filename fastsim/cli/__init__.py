@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated
@@ -71,15 +72,15 @@ def main() -> None:
     except FastsimError as error:
         err.print(f"[bold red]error:[/] {_escape(error)}", highlight=False, soft_wrap=True)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        err.print("[bold red]interrupted:[/] nothing is left under the name of the output", highlight=False)
-        sys.exit(INTERRUPTED)
     except Terminated as signal:
-        err.print(f"[bold red]stopped by {signal}:[/] nothing is left under the name of the output", highlight=False)
-        sys.exit(75)
-    except BrokenPipeError:  # the reader of our standard output went away: `fastsim ... | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        is_ctrl_c = str(signal) == "SIGINT"
+        what = "interrupted" if is_ctrl_c else f"stopped by {signal}"
+        err.print(f"[bold red]{what}:[/] nothing is left under the name of the output", highlight=False)
+        sys.exit(INTERRUPTED if is_ctrl_c else 75)
+    except Exception:  # noqa: BLE001  (whatever nobody foresaw)
+        traceback.print_exc()
+        err.print("[bold red]this is a bug in fastsim:[/] please report it with the lines above", highlight=False)
+        sys.exit(70)
 
 
 def _escape(error: FastsimError) -> str:

@@ -17,13 +17,13 @@ app = typer.Typer(help="Check, show and make cards.", no_args_is_help=True)
 def check(cards: Annotated[list[str], typer.Argument(help="Card files, or names of shipped ones.")]) -> None:
     """Check cards, their detectors and their modules; every fault with file and line. Exit code 3 if there are any."""
     from fastsim.cards import load_card
-    from fastsim.plugins import make_modules
+    from fastsim.run import check_card
 
     problems: list[str] = []
     for name in cards:
         try:
             loaded = load_card(name)
-            make_modules(loaded)
+            check_card(loaded)
         except CardError as error:
             problems += error.problems
         else:

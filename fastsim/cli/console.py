@@ -22,7 +22,7 @@ err = Console(stderr=True)
 
 
 class Terminated(BaseException):
-    """SIGTERM or SIGUSR1 arrived: unwind, clean up, exit with 75."""
+    """A signal (its name is the argument) arrived: unwind, clean up, exit with 75, or 130 for Ctrl-C."""
 
 
 def _terminate(number: int, _frame: FrameType | None) -> None:
@@ -30,10 +30,13 @@ def _terminate(number: int, _frame: FrameType | None) -> None:
 
 
 def stop_on_signals() -> None:
-    """Turn the signals that batch systems send before they kill into an orderly stop."""
+    """Turn Ctrl-C and the signals that batch systems send before they kill into an orderly stop."""
     signal.signal(signal.SIGTERM, _terminate)
-    if hasattr(signal, "SIGUSR1"):
-        signal.signal(signal.SIGUSR1, _terminate)
+    if signal.getsignal(signal.SIGINT) == signal.default_int_handler:  # it may have to be ignored: nohup, jobs with &
+        signal.signal(signal.SIGINT, _terminate)
+    for name in ("SIGHUP", "SIGUSR1"):  # a closed connection, and what batch systems send first
+        if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) == signal.SIG_DFL:
+            signal.signal(getattr(signal, name), _terminate)
 
 
 def print_json(data: Any) -> None:

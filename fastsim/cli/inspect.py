@@ -52,7 +52,7 @@ def _print(path: Path, content: dict[str, Any], made_by: dict[str, Any] | None) 
     identity, circumstance = made_by["identity"], made_by["circumstance"]
     rows = {
         "identity": identity["sha256"],
-        "fastsim": f"{identity['fastsim']} {identity['git']}".strip(),
+        "fastsim": f"{identity['fastsim']} {circumstance['git']}".strip(),
         "detector": identity["resolved"]["detector"]["name"],
         "seed": identity["run_seed"],
         "inputs": "; ".join(

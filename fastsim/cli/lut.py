@@ -26,10 +26,10 @@ def build(
     species: Annotated[
         list[str] | None, typer.Option(help="el, mu, pi, ka or pr; may be repeated (default: all).")
     ] = None,
-    pt_bins: Annotated[int, typer.Option(min=2, help="Bins in pt, equal in the logarithm.")] = 200,
-    eta_bins: Annotated[int, typer.Option(min=2, help="Bins in eta.")] = 80,
+    pt_bins: Annotated[int, typer.Option(min=2, max=10000, help="Bins in pt, equal in the logarithm.")] = 200,
+    eta_bins: Annotated[int, typer.Option(min=2, max=10000, help="Bins in eta.")] = 80,
     pt_range: Annotated[tuple[float, float], typer.Option(help="Edges in pt [GeV].")] = (0.01, 100.0),
-    eta_max: Annotated[float, typer.Option(min=0.1, help="The tables cover -eta_max to eta_max.")] = 4.0,
+    eta_max: Annotated[float, typer.Option(min=0.1, max=10.0, help="The tables cover -eta_max to eta_max.")] = 4.0,
 ) -> None:
     """Compute efficiency and the full covariance on a grid in pt and eta, for each species."""
     from time import process_time
@@ -90,8 +90,9 @@ def show(
         )
         return
     header = lut.header
+    low, high = header.grid.eta_edges[[lut.eta_bin(eta), lut.eta_bin(eta) + 1]]
     shown = Table(
-        title=f"Resolution of {header.species} in {header.detector}, {header.b_z:g} T, eta = {eta:g}",
+        title=f"Resolution of {header.species} in {header.detector}, {header.b_z:g} T, {low:g} < eta < {high:g}",
         title_justify="left",
         title_style="bold",
     )

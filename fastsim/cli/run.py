@@ -63,7 +63,7 @@ def _seed(text: str | None) -> int | None:
         return randbits(64)
     if text is None:
         return None
-    if not text.isdecimal() or int(text) >= 2**64:
+    if not (text.isascii() and text.isdecimal()) or int(text) >= 2**64:
         raise UsageError(f"--seed {text}: must be a whole number from 0 to 2^64 - 1, or random")
     return int(text)
 
@@ -81,6 +81,7 @@ def _events(text: str | None) -> tuple[int, int | None]:
 
 
 def _print_summary(summary: Summary, output: Path, seed: int) -> None:
+    from rich.markup import escape
     from rich.table import Table
 
     from fastsim.species import SPECIES
@@ -118,7 +119,10 @@ def _print_summary(summary: Summary, output: Path, seed: int) -> None:
             out.print(table)
     for text, n in summary.counts.items():
         out.print(f"  {text}: {n:,}", highlight=False)
+    for text in summary.notes:
+        out.print(f"[bold yellow]note[/] {escape(text)}", highlight=False)
     for text in summary.bad_events:
-        out.print(f"[bold yellow]skipped[/] {text}", highlight=False)
-    size = output.stat().st_size
-    out.print(f"[bold]{output}[/]  {size / 1e6:,.1f} MB; look into it with: fastsim inspect {output}", highlight=False)
+        out.print(f"[bold yellow]skipped[/] {escape(text)}", highlight=False)
+    size = output.stat().st_size / 1e6
+    name = escape(str(output))
+    out.print(f"[bold]{name}[/]  {size:,.1f} MB; look into it with: fastsim inspect {name}", highlight=False)

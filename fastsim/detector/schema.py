@@ -81,6 +81,12 @@ class Detector(toml.Strict):
         min_hits = rules.get("min_hits") if isinstance(rules, dict) else None
         if isinstance(min_hits, int) and n_sensitive < min_hits:
             yield ("layers",), f"{n_sensitive} measuring layers, fewer than tracking.min_hits = {min_hits}"
+        radii = [
+            layer["r"] for _, layer in tables if isinstance(layer.get("r"), (int, float)) and "efficiency" in layer
+        ]
+        reach = rules.get("min_radius") if isinstance(rules, dict) else None
+        if isinstance(reach, (int, float)) and radii and reach > max(radii):
+            yield ("tracking", "min_radius"), f"{reach} cm lies outside the last measuring layer, at {max(radii)} cm"
         efficiencies = [layer["efficiency"] for _, layer in tables if isinstance(layer.get("efficiency"), float)]
         neglected = _probability_to_lose_more_than(2, efficiencies)
         if neglected > MAX_NEGLECTED:

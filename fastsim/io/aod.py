@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from fastsim import columns as c
+from fastsim.errors import CardError
+from fastsim.events import production_points
 from fastsim.io.rootio import RootFile
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ DECAY_PROCESS = 4  # TMCProcess kPDecay: the status of particles "produced by tr
 STATUS_ENCODED = 5  # o2::mcgenstatus::MCGenStatusEncoding, bits 29-31
 NO_EMCAL = -999.0  # the official missing value of positions at the EMCal
 NO_RUN = -1
+MAX_ROWS = 2**31 - 1  # rows are named by int32 within a data frame
 TRACK_TIME_RES = 100.0  # ns: no timing detector; DelphesO2 smears its track times by as much
 
 _OFF_DIAGONAL = [1, 3, 4, 6, 7, 8, 10, 11, 12, 13]  # in the packed covariance, in the order of fRho*
@@ -45,6 +48,7 @@ class Frame(NamedTuple):
     particle_row: NDArray[np.int64]  # row in the frame of each particle of the batch
     mothers: tuple[NDArray[np.int64], NDArray[np.int32]]
     daughters: NDArray[np.int32]
+    points: NDArray[np.float64]  # where and when each particle was produced (n, 4)
     tracks: NDArray[np.int64]  # rows of reconstructed tracks
     sigma: NDArray[np.float64]
     rho: NDArray[np.int8]
@@ -92,8 +96,8 @@ def _particle(name: str, column: c.Column, dtype: str = "float32") -> Branch:
     return Branch(name, dtype, column.unit, lambda f: f.particle(column))
 
 
-def _particle_vertex(name: str, column: c.Column) -> Branch:
-    return Branch(name, "float32", column.unit, lambda f: _production_point(f, column))
+def _point(name: str, axis: int) -> Branch:
+    return Branch(name, "float32", c.VERTEX_POSITION[axis].unit, lambda f: f.points[f.particles, axis])
 
 
 def _track(name: str, column: c.Column) -> Branch:
@@ -110,14 +114,6 @@ def _rho(name: str, index: int) -> Branch:
 
 def _variance(name: str, column: c.Column) -> Branch:
     return Branch(name, "float32", "cm^2", lambda f: f.event(column) ** 2)
-
-
-def _production_point(frame: Frame, column: c.Column) -> NDArray[Any]:
-    batch = frame.batch
-    local = batch[c.PRODUCTION_VERTEX][frame.particles]
-    row = local + batch.offsets["vertex"][batch.event_index("particle")[frame.particles]]
-    values = np.append(batch[column], 0.0)
-    return np.asarray(values[np.where(local >= 0, row, len(values) - 1)])
 
 
 def _status_code(frame: Frame) -> NDArray[Any]:
@@ -190,10 +186,7 @@ TREES: dict[str, tuple[Branch, ...]] = {
         _particle("fPy", c.MOMENTUM[1]),
         _particle("fPz", c.MOMENTUM[2]),
         _particle("fE", c.ENERGY),
-        _particle_vertex("fVx", c.VERTEX_POSITION[0]),
-        _particle_vertex("fVy", c.VERTEX_POSITION[1]),
-        _particle_vertex("fVz", c.VERTEX_POSITION[2]),
-        _particle_vertex("fVt", c.VERTEX_POSITION[3]),
+        *(_point(name, axis) for axis, name in enumerate(("fVx", "fVy", "fVz", "fVt"))),
     ),
     # The local frame of a track is turned by alpha = phi, so that sin(phi - alpha) and x vanish and y is dca_xy.
     "O2track": (
@@ -219,7 +212,7 @@ TREES: dict[str, tuple[Branch, ...]] = {
     "O2trackextra_002": (
         _constant("fTPCInnerParam", "float32", unit="GeV"),
         Branch("fFlags", "uint32", "", _track_flags),
-        _constant("fITSClusterSizes", "uint32"),
+        _constant("fITSClusterSizes", "uint32"),  # the tables know no hits: 0, as the ALICE 3 on-the-fly tracker
         _constant("fTPCNClsFindable", "uint8"),
         _constant("fTPCNClsFindableMinusFound", "int8"),
         _constant("fTPCNClsFindableMinusPID", "int8"),
@@ -244,6 +237,11 @@ TREES: dict[str, tuple[Branch, ...]] = {
         _constant("fMcMask", "uint16"),
     ),
 }
+NEEDS: tuple[c.Column, ...] = (
+    c.EVENT_ID, c.WEIGHT, c.IMPACT_PARAMETER, c.EVENT_PLANE_ANGLE, *c.VERTEX_TRUE, *c.VERTEX_POSITION, c.PDG, c.STATUS,
+    *c.MOMENTUM, c.ENERGY, c.PRODUCTION_VERTEX, c.END_VERTEX, c.FROM_LONG_LIVED, c.IS_PRIMARY, c.DNCH_DETA, c.PARTICLE_INDEX,
+    c.IS_RECONSTRUCTED, *c.RECONSTRUCTED, c.COV_PACKED, *c.VERTEX, *c.VERTEX_SIGMA, c.N_CONTRIBUTORS,
+)  # fmt: skip
 UNITS = {f"{tree}.{b.name}": b.unit for tree, branches in TREES.items() for b in branches if b.unit}
 
 
@@ -298,6 +296,7 @@ def _frame(batch: EventBatch, n_events: int, n_particles: int) -> Frame:
         row,
         mothers,
         daughters,
+        production_points(batch),
         tracks,
         sigma,
         np.clip(rho, -127, 127).astype(np.int8),
@@ -325,6 +324,11 @@ class AodWriter:
                 self.file.extend(f"{self._directory}/{tree}", {b.name: _fill(b, frame, tree) for b in branches})
             self._n_events += frame.batch.n_events
             self._n_particles += frame.batch.n_rows("particle")
+            if self._n_particles > MAX_ROWS:
+                raise CardError(
+                    [f"output.events_per_frame: data frame {self._frame_number} would hold over 2^31 particles"],
+                    hint="lower output.events_per_frame",
+                )
 
     def close(self, texts: dict[str, str]) -> None:
         """Finish the file; a run without events gives one empty data frame."""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _MARK = re.compile(rb"^(?:E |HepMC::)", re.MULTILINE)
+LARGEST = float(np.finfo(np.float32).max)  # files hold float32
 _START = re.compile(rb"HepMC::(\S+)-START_EVENT_LISTING")
 _STRAY = re.compile(rb"^[^HWANT\r\n]|\0", re.MULTILINE)  # no line of a header starts so
 _FORMATS = {b"Asciiv3": "hepmc3", b"IO_GenEvent": "hepmc2"}
@@ -51,14 +52,6 @@ class Event(NamedTuple):
         """The generator's number, as written."""
         words = self.text[:64].split()
         return words[1].decode(errors="replace") if len(words) > 1 else "?"
-
-
-class BadEvent(NamedTuple):
-    """An event that was skipped because the user allowed it."""
-
-    event_id: int
-    where: str
-    reason: str
 
 
 @dataclass
@@ -298,12 +291,14 @@ def _parse(block: Block, events: Sequence[Event]) -> list[_Parsed]:
     pyhepmc.Setup.print_warnings = False
     pyhepmc.Setup.debug_level = 0
     parsed: list[_Parsed] = []
-    if events:
-        with (
-            contextlib.suppress(RuntimeError, ValueError),  # weights that do not fit their names
-            pyhepmc.open(io.BytesIO(block.text(events)), format=block.format) as stream,
-        ):
-            parsed.extend(_event(pyhepmc, event) for event in stream)
+    kind = pyhepmc.io.ReaderAscii if block.format == "hepmc3" else pyhepmc.io.ReaderAsciiHepMC2
+    stream = pyhepmc.io.pyiostream(io.BytesIO(block.text(events)))  # must outlive the reader
+    with contextlib.suppress(RuntimeError, ValueError), kind(stream) as reader:  # weights that do not fit their names
+        for _ in events:  # not pyhepmc's own loop, which ends at an event without particles
+            event = pyhepmc.GenEvent()
+            if not reader.read_event(event):
+                break
+            parsed.append(_event(pyhepmc, event))
     return parsed
 
 
@@ -322,7 +317,9 @@ def _event(pyhepmc: Any, event: Any) -> _Parsed:
     lengths = (mm, mm_over_c) if data.length_unit == pyhepmc.Units.LengthUnit.MM else (cm, cm_over_c)
     factors = np.array([lengths[0]] * 3 + [lengths[1]])
     positions = np.column_stack([vertices[axis] for axis in "xyzt"]).reshape(-1, 4) * factors
+    event_position = np.array([*event.event_pos()]) * factors
     inherit_positions(production, end, positions)
+    positions[~positions.any(axis=1)] = event_position  # HepMC's rule for vertices without a position anywhere upstream
     ions = event.heavy_ion
     return _Parsed(
         particles, production, end, positions,
@@ -331,7 +328,7 @@ def _event(pyhepmc: Any, event: Any) -> _Parsed:
         weight=float(event.weights[0]) if len(event.weights) else 1.0,
         impact_parameter=float(ions.impact_parameter) if ions else np.nan,
         event_plane_angle=float(ions.event_plane_angle) if ions else np.nan,
-        origin=_primary_vertex(particles, end, positions, np.array([*event.event_pos()]) * factors),
+        origin=_primary_vertex(particles, end, positions, event_position),
     )  # fmt: skip
 
 
@@ -347,7 +344,7 @@ def _primary_vertex(
 def _unphysical(data: _Parsed) -> str:
     """Why an event is not physics, or ""."""
     for name in ("px", "py", "pz", "e"):
-        bad = np.flatnonzero(~np.isfinite(data.particles[name]))
+        bad = np.flatnonzero(~(np.abs(data.particles[name]) < LARGEST))
         if len(bad):
             i = int(bad[0])
             return f"particle {i + 1} (PDG code {data.particles['pid'][i]}) has {name} = {data.particles[name][i]}"

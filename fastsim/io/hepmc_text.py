@@ -19,6 +19,7 @@ _LINE_KIND = np.zeros(256, dtype=np.bool_)  # letters that lines of HepMC2 and H
 _LINE_KIND[np.frombuffer(b"EPVUWANCHFT\r", dtype=np.uint8)] = True
 _SEPARATOR = np.zeros(256, dtype=np.bool_)
 _SEPARATOR[np.frombuffer(b" \t\r", dtype=np.uint8)] = True
+LARGEST_CODE = 2**31 - 1  # PDG codes have ten digits at most; pyhepmc keeps 32 bits and would wrap
 _UNITS = (b"U GEV MM", b"U MEV MM", b"U GEV CM", b"U MEV CM")
 
 
@@ -142,6 +143,7 @@ def find_fault(
         elif kind == 80 and version == 3:  # P id mother pdg px py pz e m status
             seen_particles += 1
             is_fine &= words_1(text, begin + 1, end, separator, values) == 9 and values[0] == seen_particles
+            is_fine &= abs(values[2]) <= LARGEST_CODE
             mother = values[1]
             is_fine &= -n_vertices <= mother <= n_particles and mother != values[0]
             if is_fine and mother > 0:
@@ -150,7 +152,7 @@ def find_fault(
         elif kind == 80:  # P barcode pdg px py pz e m status theta phi vertex n_flow, and two words a flow
             n_outgoing -= 1
             n = words_1(text, begin + 1, end, separator, values)
-            is_fine &= n >= 12 and n == 12 + 2 * values[11] and n_outgoing >= 0
+            is_fine &= n >= 12 and n == 12 + 2 * values[11] and n_outgoing >= 0 and abs(values[1]) <= LARGEST_CODE
         elif kind == 86 and version == 3:
             seen_vertices += 1
             is_fine &= vertex3_1(text, begin + 1, end, n_particles, n_vertices, separator, values)

@@ -23,9 +23,14 @@ def open_file(path: Path) -> Any:
     if not path.is_file():
         raise InputError("no such file", where=str(path))
     try:
-        return uproot.open(path)
+        file = uproot.open(path)
     except Exception as error:  # uproot raises whatever the bytes lead it to
         raise InputError(f"not a whole ROOT file ({type(error).__name__})", where=str(path)) from error
+    size, announced = path.stat().st_size, file.file.fEND
+    if size < announced:
+        file.close()
+        raise InputError(f"not a whole ROOT file ({size} of {announced} bytes)", where=str(path))
+    return file
 
 
 def trees(file: Any) -> list[str]:

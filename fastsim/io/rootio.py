@@ -9,27 +9,33 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from fastsim.errors import OutputError, UsageError
+from fastsim.errors import FastsimError, OutputError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
 FLUSH_BYTES = 32 << 20  # rows are kept in memory up to this size: every write costs some 5 ms a tree whatever its size
-_HINTS = {
+_WORTH_A_RETRY = {
     errno.ENOSPC: "the disk is full: free some space or write elsewhere",
     errno.EFBIG: "a file-size limit is set (ulimit -f)",
     errno.EDQUOT: "your disk quota is used up",
-    errno.EACCES: "you may not write there",
+    errno.EIO: "the disk or the network fails",
 }
 log = logging.getLogger(__name__)
 
 
-def refuse_existing(path: Path, *, overwrite: bool) -> None:
-    """Raise UsageError if the output cannot be put there, before any work is done."""
+def refuse_existing(path: Path, *, overwrite: bool, inputs: Sequence[Path] = ()) -> None:
+    """Raise UsageError if the output cannot be put there (or would replace an input), before any work is done."""
     if path.is_dir():
         raise UsageError("is a directory, not a file to write", where=str(path))
+    if path.exists() and not path.is_file():
+        raise UsageError(
+            "is not an ordinary file", where=str(path), hint="ROOT files cannot be written to pipes or devices"
+        )
+    if any(path.exists() and other.exists() and path.samefile(other) for other in inputs):
+        raise UsageError("is an input of this very run", where=str(path), hint="choose another name for the output")
     if path.exists() and not overwrite:
         raise UsageError("exists already", where=str(path), hint="choose another name, or say --overwrite")
     if not path.parent.is_dir():
@@ -46,8 +52,8 @@ class RootFile:
     def __init__(self, path: Path, *, compression_level: int) -> None:
         import uproot  # noqa: PLC0415  (0.5 s that small commands do not need)
 
-        self.path = path
-        self.temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+        self.path = path.resolve()  # a link keeps pointing to where its file is
+        self.temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
         compression = uproot.ZSTD(compression_level) if compression_level else None
         try:
             self._file = uproot.recreate(self.temporary, compression=compression)
@@ -70,7 +76,10 @@ class RootFile:
     def add_tree(self, name: str, types: Mapping[str, Any]) -> None:
         """Declare a TTree: branch name -> dtype, (dtype, (k,)) for a fixed array, or "var * int32" for a list."""
         # Always mktree: assigning a dict to a key writes an RNTuple.
-        self._trees[name] = self._file.mktree(name, dict(types), counter_name=lambda branch: f"{branch}_size")
+        try:
+            self._trees[name] = self._file.mktree(name, dict(types), counter_name=lambda branch: f"{branch}_size")
+        except OSError as error:
+            raise self._error(error) from None
         self._rows[name] = []
 
     def extend(self, name: str, columns: Mapping[str, Any]) -> None:
@@ -96,6 +105,9 @@ class RootFile:
         self.flush()
         self._trees.clear()
         self._rows.clear()
+        # uproot keeps every tree and directory for later use: 0.2 MB a data frame, for ever. Nothing public forgets them.
+        self._file._file._trees.clear()  # noqa: SLF001
+        self._file._subdirs.clear()  # noqa: SLF001
 
     def close(self, texts: Mapping[str, str]) -> None:
         """Write named texts, make sure that all is on disk, and give the file its final name."""
@@ -120,9 +132,11 @@ class RootFile:
         self.temporary.unlink(missing_ok=True)
         self._is_done = True
 
-    def _error(self, error: OSError) -> OutputError:
-        hint = _HINTS.get(error.errno or 0, "nothing is left under the final name")
-        return OutputError(f"cannot be written ({error.strerror or error})", where=str(self.path), hint=hint)
+    def _error(self, error: OSError) -> FastsimError:
+        text = f"cannot be written ({error.strerror or error})"
+        if error.errno in _WORTH_A_RETRY:
+            return OutputError(text, where=str(self.path), hint=_WORTH_A_RETRY[error.errno])
+        return UsageError(text, where=str(self.path), hint="nothing is left under the final name")
 
 
 def _n_rows(columns: Mapping[str, Any]) -> int:

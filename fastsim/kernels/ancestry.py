@@ -66,22 +66,31 @@ def mark_from_long_lived(
 
 
 @kernel
-def mark_copied(
+def mark_decayed(
     offsets: NDArray[np.int64],
     vertex_offsets: NDArray[np.int64],
     production_vertex: NDArray[np.int32],
     end_vertex: NDArray[np.int32],
     pdg: NDArray[np.int32],
+    candidates: NDArray[np.bool_],
     marks: NDArray[np.bool_],
 ) -> None:
-    """Mark particles that go on under the same PDG code (a recoil or a radiated photon): those did not decay."""
+    """Mark the candidates that decay: alone into their end vertex, and not to go on under the same PDG code.
+
+    Generators also end particles in vertices that are no decays: copies after a recoil or a radiated photon, and
+    rescattering, where two go in.
+    """
     for event in range(len(offsets) - 1):
-        first_mother = np.full(vertex_offsets[event + 1] - vertex_offsets[event], -1, dtype=np.int64)
+        n_vertices = vertex_offsets[event + 1] - vertex_offsets[event]
+        n_mothers = np.zeros(n_vertices, dtype=np.int64)
+        mother = np.full(n_vertices, -1, dtype=np.int64)
         for i in range(offsets[event], offsets[event + 1]):
-            if end_vertex[i] >= 0 and first_mother[end_vertex[i]] < 0:
-                first_mother[end_vertex[i]] = i
+            if end_vertex[i] >= 0:
+                n_mothers[end_vertex[i]] += 1
+                mother[end_vertex[i]] = i
         for i in range(offsets[event], offsets[event + 1]):
-            if production_vertex[i] >= 0:
-                mother = first_mother[production_vertex[i]]
-                if mother >= 0 and pdg[mother] == pdg[i]:
-                    marks[mother] = True
+            marks[i] = candidates[i] and end_vertex[i] >= 0 and n_mothers[end_vertex[i]] == 1
+        for i in range(offsets[event], offsets[event + 1]):
+            vertex = production_vertex[i]
+            if vertex >= 0 and n_mothers[vertex] == 1 and pdg[mother[vertex]] == pdg[i]:
+                marks[mother[vertex]] = False

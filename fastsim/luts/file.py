@@ -12,6 +12,7 @@ import json
 import os
 import tempfile
 import zipfile
+import zlib
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -119,16 +120,22 @@ class Lut:
 
     def sigma(self, parameter: str, eta: float) -> NDArray[np.float64]:
         """Resolution of a parameter in the bin of `eta`, (n_pt,) in its unit; NaN where there is no track."""
-        values = self.values[self._eta_bin(eta), :, 1 + PARAMETERS.index(parameter)]
+        values = self.values[self.eta_bin(eta), :, 1 + PARAMETERS.index(parameter)]
         return np.exp(values.astype(np.float64))
 
     def efficiency(self, eta: float) -> NDArray[np.float64]:
         """Efficiency in the bin of `eta` (n_pt,)."""
-        return self.values[self._eta_bin(eta), :, 0].astype(np.float64)
+        return self.values[self.eta_bin(eta), :, 0].astype(np.float64)
 
-    def _eta_bin(self, eta: float) -> int:
+    def eta_bin(self, eta: float) -> int:
+        """Bin that holds `eta`; raises LutError beyond the table."""
         edges = self.header.grid.eta_edges
-        return int(np.clip(np.searchsorted(edges, eta, side="right") - 1, 0, len(edges) - 2))
+        if not abs(eta) <= edges[-1]:
+            raise LutError(
+                f"eta = {eta:g} is beyond the table's |eta| < {edges[-1]:g}",
+                where=f"{self.header.detector}, {self.header.species}",
+            )
+        return min(int(np.searchsorted(edges, eta, side="right")) - 1, len(edges) - 2)
 
 
 def write_lut(lut: Lut, path: Path) -> None:
@@ -163,7 +170,7 @@ def read_lut(path: Path) -> Lut:
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise LutError(f"not a table that this version reads: {faults}", where=str(path), hint=hint) from None
-    except (OSError, zipfile.BadZipFile, KeyError, ValueError, EOFError) as error:
+    except (OSError, zipfile.BadZipFile, zlib.error, KeyError, ValueError, EOFError, NotImplementedError) as error:
         raise LutError(f"not a whole table ({error})", where=str(path), hint=hint) from None
     expected = (header.grid.n_eta, header.grid.n_pt, N_QUANTITIES)
     if values.shape != expected or values.dtype != np.float32:

@@ -164,7 +164,9 @@ def prepare(
             t_path = t_total
     previous = 0.0
     for k in range(n):
-        scratch.theta2[k] = highland_1(scratch.theta2[k], max(t_path, scratch.theta2[k]), p, beta, charge, rules.convention) ** 2
+        scratch.theta2[k] = (
+            highland_1(scratch.theta2[k], max(t_path, scratch.theta2[k]), p, beta, charge, rules.convention) ** 2
+        )
         transport(scratch.arc[k] - previous, c, tan_lambda, rules.b_z, scratch.jacobians[k])
         previous = scratch.arc[k]
     return n

@@ -6,22 +6,20 @@ In this order: which particles are candidates, the smearing of one track and of 
 from __future__ import annotations
 
 import math
-from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from fastsim import columns as c
 from fastsim.errors import InputError
-from fastsim.events import offsets_from_counts
+from fastsim.events import offsets_from_counts, production_points
 from fastsim.jit import kernel
-from fastsim.kernels.ancestry import mark_copied, mark_from_long_lived
 from fastsim.kernels.covariance import PARITY, cholesky_5
 from fastsim.kernels.helix import perigee_1, wrap_1
 from fastsim.kernels.lookup import LutTable, lookup_1
 from fastsim.module import Made
 from fastsim.rng import Key, Word, normals_1, uniforms_1
-from fastsim.species import UNKNOWN_CHARGE, charges_of, is_long_lived, species_of
+from fastsim.species import UNKNOWN_CHARGE, species_of
 from fastsim.tracking import (
     CANDIDATE,
     INEFFICIENCY,
@@ -30,6 +28,7 @@ from fastsim.tracking import (
     OUT_OF_RANGE,
     RECONSTRUCTED,
     SECONDARY,
+    STATUS,
     UNDEFINED_SPECIES,
     UNKNOWN_PDG,
 )  # fmt: skip
@@ -40,9 +39,12 @@ if TYPE_CHECKING:
     from fastsim.cards import Tracking
     from fastsim.columns import Column
     from fastsim.detector import Detector
-    from fastsim.events import EventBatch
+    from fastsim.events import Columns, EventBatch
     from fastsim.rng import Streams
 
+ALONG_THE_BEAM = (
+    1e-9  # GeV: with less transverse momentum eta and q/pt are beyond any table (and any double, in the end)
+)
 ERROR, NOT_RECONSTRUCTED, CLAMP = 0, 1, 2
 _RULES = {"error": ERROR, "not_reconstructed": NOT_RECONSTRUCTED, "clamp": CLAMP}
 
@@ -69,7 +71,7 @@ def classify(
             status[i] = UNDEFINED_SPECIES
         elif math.hypot(position[i, 0], position[i, 1]) >= r_max or abs(position[i, 2]) >= z_max:
             status[i] = SECONDARY
-        elif px[i] == 0.0 and py[i] == 0.0:
+        elif math.hypot(px[i], py[i]) < ALONG_THE_BEAM:
             status[i] = OUT_OF_RANGE
         else:
             status[i] = CANDIDATE
@@ -170,7 +172,7 @@ def smear_tracks(
 
     `rows` (n,) are the candidates' rows among the particles (all particle columns and `status` are per particle);
     `event_id` and `particle_index` are per candidate. `outside` (3,) counts pt below, pt above and |eta| beyond the
-    table. Rows that are not reconstructed keep NaN.
+    table (pt only of those that the rule for eta lets pass). Rows that are not reconstructed keep NaN.
     """
     cell = np.empty(16)
     work = np.zeros((2, 5, 5))
@@ -186,13 +188,16 @@ def smear_tracks(
         eta = math.asinh(pz[i] / pt)
         tracks.pt_true[n] = pt
         tracks.eta_true[n] = eta
-        outside[0] += pt < settings.pt_min
-        outside[1] += pt > settings.pt_max
-        outside[2] += abs(eta) > settings.eta_max
-        beyond_pt = pt < settings.pt_min or pt > settings.pt_max
-        if (beyond_pt and settings.pt_rule != CLAMP) or (abs(eta) > settings.eta_max and settings.eta_rule != CLAMP):
-            status[i] = OUT_OF_RANGE
-            continue
+        if abs(eta) > settings.eta_max:
+            outside[2] += 1
+            if settings.eta_rule != CLAMP:
+                status[i] = OUT_OF_RANGE
+                continue
+        if pt < settings.pt_min or pt > settings.pt_max:
+            outside[0 if pt < settings.pt_min else 1] += 1
+            if settings.pt_rule != CLAMP:
+                status[i] = OUT_OF_RANGE
+                continue
         if not lookup_1(table, species[i], eta, math.log(pt), cell):
             status[i] = NO_SOLUTION
             tracks.efficiency[n] = 0.0
@@ -238,10 +243,10 @@ class ParametricTracking:
     """The `[tracking]` table of a card at level "parametric"."""
 
     name = "tracking"
-    needs: tuple[Column, ...] = c.READ
+    needs: tuple[Column, ...] = (*c.READ, c.CHARGE_TRUE)
     makes: tuple[Column, ...] = (
-        c.CHARGE_TRUE, c.FROM_LONG_LIVED, c.IS_PRIMARY, c.TRACK_STATUS, c.DNCH_DETA, c.PARTICLE_INDEX, c.SPECIES,
-        c.IS_RECONSTRUCTED, c.EFFICIENCY, c.PT_TRUE, c.ETA_TRUE, *c.TRUE, *c.RECONSTRUCTED, c.COV_PACKED, c.PT, c.ETA, c.CHARGE,
+        c.TRACK_STATUS, c.PARTICLE_INDEX, c.SPECIES, c.IS_RECONSTRUCTED, c.EFFICIENCY, c.PT_TRUE, c.ETA_TRUE, *c.TRUE,
+        *c.RECONSTRUCTED, c.COV_PACKED, c.PT, c.ETA, c.CHARGE,
     )  # fmt: skip
 
     def __init__(self, options: Tracking, detector: Detector, table: LutTable) -> None:
@@ -256,21 +261,13 @@ class ParametricTracking:
         )
 
     def apply(self, batch: EventBatch, streams: Streams) -> Made:
-        """Classify all particles, smear the candidates, and measure the event's multiplicity density."""
-        pdg = batch[c.PDG]
-        codes, which = np.unique(pdg, return_inverse=True)
-        charge = charges_of(codes)[which]
-        species = species_of(codes)[which]
-        long_lived = is_long_lived(codes)[which]
+        """Classify all particles and smear the candidates."""
+        pdg, charge = batch[c.PDG], batch[c.CHARGE_TRUE]
+        species = species_of(pdg)
         px, py, pz = (batch[column] for column in c.MOMENTUM)
-        position = self._positions(batch)
-        final = batch[c.STATUS] == 1
+        position = production_points(batch)
         status = np.zeros(len(pdg), dtype=np.uint8)
-        classify(final, charge, species, px, py, position, self._r_max, self._z_max, status)
-        from_long_lived = self._from_long_lived(batch, long_lived)
-        # A particle that the generator decayed (status 2) is as primary as one that it did not; beams are not.
-        is_primary = long_lived & ~from_long_lived & (final | (batch[c.STATUS] == 2))
-
+        classify(batch[c.STATUS] == 1, charge, species, px, py, position, self._r_max, self._z_max, status)
         rows = np.flatnonzero(status == CANDIDATE)
         events = np.searchsorted(batch.offsets["particle"], rows, side="right") - 1
         particle_index = (rows - batch.offsets["particle"][events]).astype(np.int32)
@@ -281,12 +278,11 @@ class ParametricTracking:
             streams.key("tracking/efficiency"), streams.key("tracking/smearing"), status, outside, tracks,
         )  # fmt: skip
         self._refuse(batch, status, outside)
-        made = {
-            c.CHARGE_TRUE: charge, c.FROM_LONG_LIVED: from_long_lived, c.IS_PRIMARY: is_primary, c.TRACK_STATUS: status,
-            c.DNCH_DETA: self._dnch_deta(batch, is_primary & (charge != 0) & (charge != UNKNOWN_CHARGE)),
-            c.PARTICLE_INDEX: particle_index, c.SPECIES: species[rows], c.IS_RECONSTRUCTED: tracks.is_reconstructed,
-            c.EFFICIENCY: tracks.efficiency, c.PT_TRUE: tracks.pt_true, c.ETA_TRUE: tracks.eta_true,
-            c.COV_PACKED: tracks.cov_packed, c.PT: tracks.pt, c.ETA: tracks.eta, c.CHARGE: tracks.charge,
+        made: Columns = {
+            c.TRACK_STATUS: status, c.PARTICLE_INDEX: particle_index, c.SPECIES: species[rows],
+            c.IS_RECONSTRUCTED: tracks.is_reconstructed, c.EFFICIENCY: tracks.efficiency, c.PT_TRUE: tracks.pt_true,
+            c.ETA_TRUE: tracks.eta_true, c.COV_PACKED: tracks.cov_packed, c.PT: tracks.pt, c.ETA: tracks.eta,
+            c.CHARGE: tracks.charge,
         }  # fmt: skip
         for k in range(5):
             made[c.TRUE[k]] = np.ascontiguousarray(tracks.true[:, k])
@@ -294,31 +290,15 @@ class ParametricTracking:
         offsets = offsets_from_counts(np.bincount(events, minlength=batch.n_events))
         return Made(made, {"track": offsets}, self._counts(pdg, status, outside))
 
-    @staticmethod
-    def _positions(batch: EventBatch) -> NDArray[np.float64]:
-        """Production points (n, 3) [cm]; the origin for particles without a production vertex."""
-        local = batch[c.PRODUCTION_VERTEX]
-        vertices = np.column_stack([*(batch[column] for column in c.VERTEX_POSITION[:3])])
-        vertices = np.vstack([vertices, np.zeros((1, 3))])
-        row = local + np.repeat(batch.offsets["vertex"][:-1], np.diff(batch.offsets["particle"]))
-        return vertices[np.where(local >= 0, row, len(vertices) - 1)]
-
-    @staticmethod
-    def _from_long_lived(batch: EventBatch, long_lived: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        record = (batch.offsets["particle"], batch.offsets["vertex"], batch[c.PRODUCTION_VERTEX], batch[c.END_VERTEX])
-        copied = np.zeros(len(long_lived), dtype=np.bool_)
-        mark_copied(*record, batch[c.PDG], copied)
-        marks = np.zeros(len(long_lived), dtype=np.bool_)
-        mark_from_long_lived(*record, long_lived & (batch[c.STATUS] == 2) & ~copied, marks)
-        return marks
-
-    def _dnch_deta(self, batch: EventBatch, selected: NDArray[np.bool_]) -> NDArray[np.float64]:
-        px, py, pz = (batch[column] for column in c.MOMENTUM)
-        eta_max = self._options.dnch_deta_eta_max
-        central = selected & (np.abs(pz) < math.sinh(eta_max) * np.hypot(px, py))
-        total = np.concatenate([[0], np.cumsum(central)])
-        offsets = batch.offsets["particle"]
-        return np.asarray((total[offsets[1:]] - total[offsets[:-1]]) / (2.0 * eta_max))
+    def _axes(self, outside: NDArray[np.int64]) -> tuple[tuple[str, str, int, str], ...]:
+        """Axis, rule, number of candidates beyond it, and how to say so, for each side of the table."""
+        grid, rules = self._options.grid, self._options.overflow
+        below, above, beyond = (int(n) for n in outside)
+        return (
+            ("pt", rules.pt, below, f"pt below {grid.pt_min:g} GeV"),
+            ("pt", rules.pt, above, f"pt above {grid.pt_max:g} GeV"),
+            ("eta", rules.eta, beyond, f"|eta| above {grid.eta_max:g}"),
+        )
 
     def _refuse(self, batch: EventBatch, status: NDArray[np.uint8], outside: NDArray[np.int64]) -> None:
         """Raise InputError for what the card calls an error."""
@@ -332,25 +312,18 @@ class ParametricTracking:
                     where=f"event {batch[c.EVENT_ID][event]}",
                     hint='tracking.undefined_species = "skip" skips and counts such particles',
                 )
-        grid = self._options.grid
-        for axis, count, text in (
-            ("pt", outside[0] + outside[1], f"pt outside {grid.pt_min} to {grid.pt_max} GeV"),
-            ("eta", outside[2], f"|eta| above {grid.eta_max}"),
-        ):
-            if count and getattr(self._options.overflow, axis) == "error":
+        for axis, rule, n, text in self._axes(outside):
+            if n and rule == "error":
                 raise InputError(
-                    f"{count} particles have {text}, where the table ends",
+                    f"{n} particles have {text}, where the table ends",
                     where=f"events {batch[c.EVENT_ID][0]} to {batch[c.EVENT_ID][-1]}",
                     hint=f'tracking.overflow.{axis} may also be "clamp" or "not_reconstructed"',
                 )
 
     def _counts(self, pdg: NDArray[np.int32], status: NDArray[np.uint8], outside: NDArray[np.int64]) -> dict[str, int]:
-        counts = Counter[str]()
-        for axis, n in zip(("pt below the table", "pt above the table", "eta beyond the table"), outside, strict=True):
-            rule = self._options.overflow.eta if axis.startswith("eta") else self._options.overflow.pt
-            counts[f"{axis} ({rule.replace('_', ' ')})"] += int(n)
-        for kind, text in ((UNDEFINED_SPECIES, "species without a table"), (UNKNOWN_PDG, "unknown PDG code")):
+        counts = {f"{text} ({rule.replace('_', ' ')})": n for _, rule, n, text in self._axes(outside) if n}
+        for kind in (UNDEFINED_SPECIES, UNKNOWN_PDG):
             codes, numbers = np.unique(pdg[status == kind], return_counts=True)
-            for code, number in zip(codes, numbers, strict=True):
-                counts[f"{text}: {code}"] += int(number)
-        return {name: n for name, n in counts.items() if n}
+            for code, n in zip(codes, numbers, strict=True):
+                counts[f"{STATUS[kind]}: {code}"] = int(n)
+        return counts

@@ -25,7 +25,11 @@ def read(*paths, events=(0, None), max_events=1000, max_particles=200_000):
     """All batches of some inputs and the events that could not be read."""
     batches, bad, records = [], [], []
     blocks = hepmc.read_blocks(
-        [str(path) for path in paths], events=events, max_events=max_events, max_particles=max_particles, records=records
+        [str(path) for path in paths],
+        events=events,
+        max_events=max_events,
+        max_particles=max_particles,
+        records=records,
     )
     for block in blocks:
         batch, unusable = hepmc.parse_block(block)
@@ -44,10 +48,10 @@ def joined(batches, column):
     return np.concatenate([batch[column] for batch in batches])
 
 
-def rewrite(path, format, out):
+def rewrite(path, version, out):
     """The same events in another format."""
     pyhepmc.Setup.print_warnings = False
-    with pyhepmc.open(path) as source, pyhepmc.open(str(out), "w", format=format) as target:
+    with pyhepmc.open(path) as source, pyhepmc.open(str(out), "w", format=version) as target:
         for event in source:
             target.write(event)
     return out
@@ -84,18 +88,18 @@ def check_against_pyhepmc(path, batches, bad):
     np.testing.assert_allclose(points, oracle.points, rtol=1e-14, atol=0)
 
 
-@pytest.mark.parametrize("format", ["hepmc3", "hepmc2"])
-def test_lead_sample_equals_pyhepmc(lead, tmp_path, format):
-    path = rewrite(lead, format, tmp_path / "lead.hepmc")
+@pytest.mark.parametrize("version", ["hepmc3", "hepmc2"])
+def test_lead_sample_equals_pyhepmc(lead, tmp_path, version):
+    path = rewrite(lead, version, tmp_path / "lead.hepmc")
     batches, bad, _ = read(path)
     assert len(batches) == 1
     check_against_pyhepmc(path, batches, bad)
 
 
-@pytest.mark.parametrize("format", ["hepmc3", "hepmc2"])
-def test_ttbar_sample_equals_pyhepmc(ttbar, tmp_path, format):
+@pytest.mark.parametrize("version", ["hepmc3", "hepmc2"])
+def test_ttbar_sample_equals_pyhepmc(ttbar, tmp_path, version):
     path = tmp_path / "some.hepmc"
-    with pyhepmc.open(ttbar) as source, pyhepmc.open(str(path), "w", format=format) as target:
+    with pyhepmc.open(ttbar) as source, pyhepmc.open(str(path), "w", format=version) as target:
         for _, event in zip(range(8), source, strict=False):
             target.write(event)
     batches, bad, _ = read(path, max_events=3)
@@ -103,11 +107,11 @@ def test_ttbar_sample_equals_pyhepmc(ttbar, tmp_path, format):
     check_against_pyhepmc(path, batches, bad)
 
 
-@pytest.mark.parametrize("format", ["hepmc3", "hepmc2"])
+@pytest.mark.parametrize("version", ["hepmc3", "hepmc2"])
 @pytest.mark.parametrize("momentum_unit", ["GEV", "MEV"])
 @pytest.mark.parametrize("length_unit", ["MM", "CM"])
-def test_units_of_the_file(tmp_path, format, momentum_unit, length_unit):
-    text = files.sample(2, format, momentum_unit=momentum_unit, length_unit=length_unit)
+def test_units_of_the_file(tmp_path, version, momentum_unit, length_unit):
+    text = files.sample(2, version, momentum_unit=momentum_unit, length_unit=length_unit)
     batches, bad, _ = read_text(text, tmp_path)
     check_against_pyhepmc(tmp_path / "events.hepmc", batches, bad)
     (batch,) = batches
@@ -131,13 +135,13 @@ def test_vertices_without_a_position_are_where_the_mother_came_from(tmp_path):
     assert point == pytest.approx([0.001, 0.002, 0.3, 0.5 * NS_PER_MM], rel=1e-14)  # the collision of make_event, in mm
 
 
-@pytest.mark.parametrize("format", ["hepmc3", "hepmc2"])
-def test_weights_and_heavy_ions(tmp_path, format):
+@pytest.mark.parametrize("version", ["hepmc3", "hepmc2"])
+def test_weights_and_heavy_ions(tmp_path, version):
     events = [
         files.with_ions(files.make_event(i, weights=(0.5 + i, 2.0)), impact_parameter=7.5 + i, event_plane_angle=0.25)
         for i in range(2)
     ]
-    (batch,), _, _ = read_text(files.as_text(events, format), tmp_path)
+    (batch,), _, _ = read_text(files.as_text(events, version), tmp_path)
     assert batch[c.WEIGHT].tolist() == [0.5, 1.5]
     assert batch[c.IMPACT_PARAMETER].tolist() == [7.5, 8.5]
     assert batch[c.EVENT_PLANE_ANGLE].tolist() == [0.25, 0.25]
@@ -181,19 +185,19 @@ def test_position_of_the_event_counts_where_there_are_no_beams(tmp_path):
     assert [batch[column][0] for column in c.VERTEX_TRUE] == pytest.approx([0.1, 0.2, 3.0, 4 * NS_PER_MM])
 
 
-@pytest.mark.parametrize("format", ["hepmc3", "hepmc2"])
-def test_event_without_particles(tmp_path, format):
+@pytest.mark.parametrize("version", ["hepmc3", "hepmc2"])
+def test_event_without_particles(tmp_path, version):
     middle = pyhepmc.GenEvent()
     middle.event_number = 1
-    text = files.as_text([files.make_event(0), middle, files.make_event(2)], format)
+    text = files.as_text([files.make_event(0), middle, files.make_event(2)], version)
     (batch,), bad, _ = read_text(text, tmp_path)
     assert not bad
     assert np.diff(batch.offsets["particle"]).tolist() == [9, 0, 9]
 
 
-@pytest.mark.parametrize("format", ["hepmc3", "hepmc2"])
-def test_listing_without_events_is_no_events(tmp_path, format):
-    batches, bad, records = read_text(files.empty(format), tmp_path)
+@pytest.mark.parametrize("version", ["hepmc3", "hepmc2"])
+def test_listing_without_events_is_no_events(tmp_path, version):
+    batches, bad, records = read_text(files.empty(version), tmp_path)
     assert (batches, bad, records[0].n_events) == ([], [], 0)
 
 
@@ -202,9 +206,9 @@ def test_no_block_gives_an_empty_batch():
     assert (batch.n_events, batch.n_rows("particle"), batch.n_rows("vertex"), bad) == (0, 0, 0, [])
 
 
-@pytest.mark.parametrize("format", ["hepmc3", "hepmc2"])
-def test_windows_line_ends_change_nothing(tmp_path, format):
-    text = files.sample(3, format, weights=(1.5, 2.5))
+@pytest.mark.parametrize("version", ["hepmc3", "hepmc2"])
+def test_windows_line_ends_change_nothing(tmp_path, version):
+    text = files.sample(3, version, weights=(1.5, 2.5))
     (unix,), _, _ = read_text(text, tmp_path)
     (windows,), bad, _ = read_text(text.replace(b"\n", b"\r\n"), tmp_path)
     assert not bad
@@ -230,7 +234,9 @@ def test_several_files_are_one_stream_with_one_numbering(tmp_path):
     batches, bad, records = read(*paths)
     assert not bad
     assert joined(batches, c.EVENT_ID).tolist() == [0, 1, 2, 3, 4, 5]
-    assert [(r.name, r.first_event, r.n_events) for r in records] == [(str(p), f, n) for p, f, n in zip(paths, (0, 2, 3), (2, 1, 3), strict=True)]
+    assert [(r.name, r.first_event, r.n_events) for r in records] == [
+        (str(p), f, n) for p, f, n in zip(paths, (0, 2, 3), (2, 1, 3), strict=True)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -277,7 +283,9 @@ def test_standard_input(tmp_path, ttbar):
         "from fastsim.io import hepmc; blocks = hepmc.read_blocks(['-'], max_events=9, max_particles=99999, records=[]);"
         "print(sum(hepmc.parse_block(b)[0].n_events for b in blocks))"
     )
-    done = subprocess.run([sys.executable, "-c", program], input=Path(ttbar).read_bytes(), capture_output=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], input=Path(ttbar).read_bytes(), capture_output=True, check=True
+    )
     assert done.stdout.strip() == b"40"
 
 
@@ -293,12 +301,12 @@ def test_standard_input(tmp_path, ttbar):
         (b"Dear all,\nplease find attached\n", "not a HepMC file: it starts with b'Dear all,\\nplease fin'"),
         (b"abc", "not a HepMC file: it starts with b'abc'"),
         (b"root\x00\x00\xf6\x9c" + bytes(99), "a ROOT file: it starts with b'root"),
-        (b"<LesHouchesEvents version=\"3.0\">\n", "a Les Houches file: it starts with"),
-        (b"<?xml version=\"1.0\"?>\n", "an XML file: it starts with"),
+        (b'<LesHouchesEvents version="3.0">\n', "a Les Houches file: it starts with"),
+        (b'<?xml version="1.0"?>\n', "an XML file: it starts with"),
         (b"PK\x03\x04" + bytes(99), "a zip file: it starts with"),
         (b"E 0 1 2\nU GEV MM\n", "not a HepMC file: it starts with b'E 0 1 2"),
     ],
-)  # fmt: skip
+)
 def test_file_that_is_not_hepmc(tmp_path, content, what):
     with pytest.raises(InputError) as caught:
         read_text(content, tmp_path)
@@ -309,13 +317,17 @@ def test_file_that_is_not_hepmc(tmp_path, content, what):
 
 def test_listing_of_another_format(tmp_path):
     text = files.sample(1).replace(b"Asciiv3", b"AsciiXX")
-    with pytest.raises(InputError, match=r":2: listing of format 'AsciiXX' \(known: Asciiv3, IO_GenEvent\); there is no whole event"):
+    with pytest.raises(
+        InputError, match=r":2: listing of format 'AsciiXX' \(known: Asciiv3, IO_GenEvent\); there is no whole event"
+    ):
         read_text(text, tmp_path)
 
 
 def test_control_line_that_nobody_knows(tmp_path):
     text = files.sample(1).replace(b"HepMC::Version", b"HepMC::Varsion")
-    with pytest.raises(InputError, match=r":1: b'HepMC::Varsion 3.02.05.n' is not a control line of HepMC; there is no whole"):
+    with pytest.raises(
+        InputError, match=r":1: b'HepMC::Varsion 3.02.05.n' is not a control line of HepMC; there is no whole"
+    ):
         read_text(text, tmp_path)
 
 
@@ -331,20 +343,24 @@ def test_second_listing_before_the_footer_of_the_first(tmp_path):
 
 
 def test_event_outside_a_listing(tmp_path):
-    with pytest.raises(InputError, match=r":\d+: an event outside a listing; the last whole event before it is number 0"):
+    with pytest.raises(
+        InputError, match=r":\d+: an event outside a listing; the last whole event before it is number 0"
+    ):
         read_text(files.sample(1) + files.gun_event(1, (211, 1, 0, 0, 1)), tmp_path)
 
 
 def test_lines_of_an_event_without_its_first_line(tmp_path):
     text = files.sample(2).replace(b"E 0 3 9\n", b"")
-    with pytest.raises(InputError, match=r":3: a line that no header has, before the first event; there is no whole event"):
+    with pytest.raises(
+        InputError, match=r":3: a line that no header has, before the first event; there is no whole event"
+    ):
         read_text(text, tmp_path)
 
 
-@pytest.mark.parametrize("format", ["hepmc3", "hepmc2"])
-def test_file_cut_anywhere_is_an_error_or_complete(tmp_path, format):
+@pytest.mark.parametrize("version", ["hepmc3", "hepmc2"])
+def test_file_cut_anywhere_is_an_error_or_complete(tmp_path, version):
     """Every single place of a small file; only what follows the footer's words may be missing."""
-    text = files.sample(2, format, weights=(1.0, 2.0))
+    text = files.sample(2, version, weights=(1.0, 2.0))
     path = tmp_path / "cut.hepmc"
     needed = text.index(b"-END_EVENT_LISTING") + len("-END_EVENT_LISTING")
     for cut in range(len(text)):
@@ -366,9 +382,8 @@ def test_truncation_names_line_and_last_good_event(tmp_path):
     assert "the file ends in the middle of an event listing (no footer): it is truncated" in caught.value.what
     assert caught.value.where == f"{tmp_path / 'events.hepmc'}:{1 + cut.count(10)}"
     assert caught.value.hint == "copy or produce the file again"
-    with pytest.raises(InputError, match=r"cut.hepmc:2: the file ends before its event listing starts: it is truncated"):
-        (tmp_path / "cut.hepmc").write_bytes(b"HepMC::Version 3.02.05\n")
-        read(tmp_path / "cut.hepmc")
+    with pytest.raises(InputError, match=r":2: the file ends before its event listing starts: it is truncated"):
+        read_text(b"HepMC::Version 3.02.05\n", tmp_path)
 
 
 def test_truncated_first_of_two_files_is_not_passed_over(tmp_path):
@@ -383,9 +398,9 @@ def test_truncated_first_of_two_files_is_not_passed_over(tmp_path):
 # --- events that cannot be read ---
 
 
-def damaged(format, what):
+def damaged(version, what):
     """Every damage of one kind to a file of two events: (text, line from 1 or None)."""
-    text = files.sample(2, format)
+    text = files.sample(2, version)
     lines = text.splitlines(keepends=True)
     body = [i for i, line in enumerate(lines) if line[:1] in (b"P", b"V")]
     if what == "removed":
@@ -394,15 +409,15 @@ def damaged(format, what):
         yield from ((b"".join(lines[: i + 1] + lines[i:]), None) for i in body)
     else:
         for i in body:
-            for at in range(1, len(lines[i]) - 1, 5):
+            for at in range(1, len(lines[i]) - 1, 9):
                 changed = lines[i][:at] + what + lines[i][at + 1 :]
                 yield b"".join([*lines[:i], changed, *lines[i + 1 :]]), i + 1
 
 
-@pytest.mark.parametrize("format", ["hepmc3", "hepmc2"])
+@pytest.mark.parametrize("version", ["hepmc3", "hepmc2"])
 @pytest.mark.parametrize("what", ["removed", "doubled", b"x", b"#", b"\xff", b"\0"])
-def test_damaged_line_makes_its_event_unreadable_and_no_other(tmp_path, format, what):
-    for text, line in damaged(format, what):
+def test_damaged_line_makes_its_event_unreadable_and_no_other(tmp_path, version, what):
+    for text, line in damaged(version, what):
         (batch,), bad, _ = read_text(text, tmp_path)
         assert batch.n_events == len(bad) == 1
         assert batch[c.EVENT_ID].tolist() == [1 - bad[0][0].event_id]
@@ -410,10 +425,10 @@ def test_damaged_line_makes_its_event_unreadable_and_no_other(tmp_path, format, 
             assert bad[0][1].startswith(f"line {line} is garbled, or does not fit the others: ")
 
 
-@pytest.mark.parametrize("format", ["hepmc3", "hepmc2"])
+@pytest.mark.parametrize("version", ["hepmc3", "hepmc2"])
 @pytest.mark.parametrize("what", [b" ", b"-", b".", b"9", b"e", b"\n", b"[", b"@", b","])
-def test_damage_that_may_still_be_a_number_loses_no_event_and_no_particle(tmp_path, format, what):
-    for text, _ in damaged(format, what):
+def test_damage_that_may_still_be_a_number_loses_no_event_and_no_particle(tmp_path, version, what):
+    for text, _ in damaged(version, what):
         (batch,), bad, _ = read_text(text, tmp_path)
         assert batch.n_events + len(bad) == 2
         assert np.diff(batch.offsets["particle"]).tolist() == [9] * batch.n_events
@@ -445,7 +460,9 @@ def test_numbers_that_do_not_fit_are_told_with_their_line(tmp_path, old, new, li
 
 
 def test_changed_weight_is_a_bad_event_not_a_crash(tmp_path):
-    text = files.sample(2, weights=(0.5, 2.0)).replace(b"W 5.0000000000000000000000e-01", b"W 5.0000000000000000000000x-01", 1)
+    text = files.sample(2, weights=(0.5, 2.0)).replace(
+        b"W 5.0000000000000000000000e-01", b"W 5.0000000000000000000000x-01", 1
+    )
     (batch,), bad, _ = read_text(text, tmp_path)
     assert [(event.event_id, reason) for event, reason in bad] == [(0, "its particles and vertices do not add up")]
     assert batch[c.EVENT_ID].tolist() == [1]

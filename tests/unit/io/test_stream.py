@@ -9,7 +9,6 @@ from hashlib import sha256
 
 import pytest
 
-
 from fastsim.errors import InputError
 from fastsim.io.stream import EventFile, zstd
 

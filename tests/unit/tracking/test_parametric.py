@@ -46,6 +46,7 @@ def _smear(table, pt, eta, charge=1, pt_rule=p.CLAMP, eta_rule=p.NOT_RECONSTRUCT
         (True, 1, 2, 1.0, 0.48, 0.0, t.SECONDARY),  # on the innermost surface is not inside
         (True, 1, 2, 1.0, 0.1, -250.0, t.SECONDARY),
         (True, 1, 2, 0.0, 0.1, 0.0, t.OUT_OF_RANGE),  # along the beam: eta is infinite
+        (True, 1, 2, 1e-310, 0.1, 0.0, t.OUT_OF_RANGE),
     ],
 )
 def test_classification(final, charge, species, pt, r, z, expected):
@@ -115,7 +116,8 @@ def test_efficiency_loses_the_right_share():
         (50.0, 0.0, p.CLAMP, p.NOT_RECONSTRUCTED, t.RECONSTRUCTED, [0, 1, 0]),
         (1.0, 2.5, p.CLAMP, p.CLAMP, t.RECONSTRUCTED, [0, 0, 1]),
         (1.0, -2.5, p.CLAMP, p.NOT_RECONSTRUCTED, t.OUT_OF_RANGE, [0, 0, 1]),
-        (50.0, -2.5, p.CLAMP, p.NOT_RECONSTRUCTED, t.OUT_OF_RANGE, [0, 1, 1]),
+        (50.0, -2.5, p.CLAMP, p.NOT_RECONSTRUCTED, t.OUT_OF_RANGE, [0, 0, 1]),  # lost by eta: pt is not asked
+        (50.0, -2.5, p.NOT_RECONSTRUCTED, p.CLAMP, t.OUT_OF_RANGE, [0, 1, 1]),
         (1.0, 1.999, p.ERROR, p.ERROR, t.RECONSTRUCTED, [0, 0, 0]),
     ],
 )

@@ -1,0 +1,204 @@
+"""Detector files: what cannot be built or would not give a track is refused with file, line, value and rule."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from fastsim import detector, resources
+from fastsim.detector import load_detector
+from fastsim.errors import CardError
+
+HEAD = """\
+schema_version = 1
+name = "toy"
+source = "made up"
+b_z = 1.0
+"""
+RULES = """
+[tracking]
+scattering = "pdg_per_layer"
+min_hits = 3
+max_sin_incidence = 0.9
+min_radius = 0.0
+"""
+LAYER = '[[layers]]\nname = "{name}"\nr = {r}\nhalf_length = 100.0\nx_over_x0 = 0.01\n'
+HITS = "sigma_rphi_um = 5.0\nsigma_z_um = 5.0\nefficiency = {efficiency}\n"
+
+
+def toy(n=4, efficiency=1.0) -> str:
+    """A detector of n layers: [[layers]] of layer i starts in line 11 + 8 i."""
+    return (
+        HEAD + RULES + "".join((LAYER + HITS).format(name=f"L{i}", r=1.0 + i, efficiency=efficiency) for i in range(n))
+    )
+
+
+def problems_of(tmp_path, text) -> list[str]:
+    path = tmp_path / "toy.toml"
+    path.write_text(text)
+    with pytest.raises(CardError) as caught:
+        load_detector(path)
+    return [problem.replace(f"{tmp_path}/", "") for problem in caught.value.problems]
+
+
+def test_shipped_detector_has_eleven_measuring_layers_and_two_pipes():
+    found = load_detector("alice3_v2")
+    assert [layer.is_sensitive for layer in found.layers].count(True) == 11
+    assert [layer.name for layer in found.layers if not layer.is_sensitive] == ["pipe_inner", "pipe_outer"]
+    assert found.b_z == 2.0
+
+
+def test_toy_is_fine(tmp_path):
+    (tmp_path / "toy.toml").write_text(toy())
+    assert len(load_detector(tmp_path / "toy.toml").layers) == 4
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problems"),
+    [
+        ("b_z = 1.0", "b_z = 0.0", ["toy.toml:4: b_z: must not be 0: without a field no momentum is measured"]),
+        ("b_z = 1.0", "b_z = 0", ["toy.toml:4: b_z: must not be 0: without a field no momentum is measured"]),
+        ("b_z = 1.0", "b_z = 21.0", ["toy.toml:4: b_z: must be less than or equal to 20 (got 21.0, a number)"]),
+        ("b_z = 1.0", 'b_z = "1.0"', ["toy.toml:4: b_z: must be a valid number (got '1.0', a string)"]),
+        ("b_z = 1.0", "b_z = nan", ["toy.toml:4: b_z: must be a finite number (got nan, a number)"]),
+        ("b_z = 1.0", "bz = 1.0", ["toy.toml: b_z: missing", "toy.toml:4: bz: not a known key (did you mean 'b_z'?)"]),
+        (
+            '"toy"',
+            '"a toy"',
+            ["toy.toml:2: name: string should match pattern '^[A-Za-z0-9_.-]+$' (got 'a toy', a string)"],
+        ),
+        ('"made up"', '""', ["toy.toml:3: source: string should have at least 1 character (got '', a string)"]),
+        ("r = 2.0", "r = -2.0", ["toy.toml:21: layers[1].r: must be greater than 0 (got -2.0, a number)"]),
+        ("r = 2.0", "r = 0", ["toy.toml:21: layers[1].r: must be greater than 0 (got 0, an integer)"]),
+        (
+            "r = 2.0",
+            "r = 1.00005",
+            ["toy.toml:21: layers[1].r: 1.00005 cm overlaps layers[0] at 1.0 cm (surfaces must be 1 um apart)"],
+        ),
+        (
+            "r = 2.0",
+            "r = 1.0",
+            ["toy.toml:21: layers[1].r: 1.0 cm overlaps layers[0] at 1.0 cm (surfaces must be 1 um apart)"],
+        ),
+        (
+            "r = 2.0",
+            "R = 2.0",
+            [
+                "toy.toml:19: layers[1].r: missing",
+                (
+                    "toy.toml:21: layers[1].R: not a known key (allowed: efficiency, half_length, name, r, "
+                    "sigma_rphi_um, sigma_z_um, x_over_x0)"
+                ),
+            ],
+        ),
+        ('"L1"', '"L0"', ["toy.toml:20: layers[1].name: 'L0' is already the name of layers[0]"]),
+        (
+            'scattering = "pdg_per_layer"',
+            'scattering = "highland"',
+            [
+                (
+                    "toy.toml:7: tracking.scattering: must be 'pdg_per_layer', 'fat_per_layer', 'pdg_whole_path' or "
+                    "'no_log' (got 'highland', a string)"
+                )
+            ],
+        ),
+        (
+            "min_hits = 3",
+            "min_hits = 2",
+            ["toy.toml:8: tracking.min_hits: must be greater than or equal to 3 (got 2, an integer)"],
+        ),
+        ("min_hits = 3", "min_hits = 5", ["toy.toml:11: layers: 4 measuring layers, fewer than tracking.min_hits = 5"]),
+        (
+            "max_sin_incidence = 0.9",
+            "max_sin_incidence = 1.0",
+            ["toy.toml:9: tracking.max_sin_incidence: must be less than 1 (got 1.0, a number)"],
+        ),
+        (
+            "efficiency = 1.0",
+            "efficiency = 1.5",
+            ["toy.toml:18: layers[0].efficiency: must be less than or equal to 1 (got 1.5, a number)"],
+        ),
+        (
+            "sigma_z_um = 5.0\nefficiency = 1.0\n",
+            "",
+            [
+                (
+                    "toy.toml:11: layers[0]: a measuring layer also needs efficiency and sigma_z_um (a passive one "
+                    "has none of the three)"
+                )
+            ],
+        ),
+        (
+            "sigma_rphi_um = 5.0\n",
+            "",
+            [
+                (
+                    "toy.toml:11: layers[0]: a measuring layer also needs sigma_rphi_um (a passive one has none of "
+                    "the three)"
+                )
+            ],
+        ),
+    ],
+)
+def test_fault_in_a_detector(tmp_path, old, new, problems):
+    text = toy()
+    assert old in text
+    assert problems_of(tmp_path, text.replace(old, new, 1)) == problems
+
+
+def test_no_layers(tmp_path):
+    problems = problems_of(tmp_path, HEAD + "layers = []\n" + RULES)
+    assert problems == [
+        "toy.toml:5: layers: list should have at least 1 item after validation, not 0 (got a larger value, an array)",
+        "toy.toml:5: layers: 0 measuring layers, fewer than tracking.min_hits = 3",
+    ]
+    assert problems_of(tmp_path, HEAD + "layers = 3\n" + RULES) == [
+        "toy.toml:5: layers: must be a valid list (got 3, an integer)"
+    ]
+
+
+def test_layers_that_are_passive_do_not_count_as_hits(tmp_path):
+    text = toy(2) + LAYER.format(name="pipe", r=0.5)
+    assert problems_of(tmp_path, text) == ["toy.toml:11: layers: 2 measuring layers, fewer than tracking.min_hits = 3"]
+
+
+def test_layers_so_inefficient_that_the_table_would_be_wrong(tmp_path):
+    """Ten layers of efficiency 0.9: binomial(10, 0.1), P(more than 2 lost) = 0.0702."""
+    assert problems_of(tmp_path, toy(10, efficiency=0.9)) == [
+        "toy.toml:11: layers: more than two hits are lost with probability 7.0%; the table maker allows 1%"
+    ]
+
+
+def test_all_faults_at_once(tmp_path):
+    text = (
+        toy()
+        .replace("b_z = 1.0", "b_z = 0.0")
+        .replace("r = 3.0", "r = -3.0")
+        .replace('"L1"', '"L0"')
+        .replace("min_hits = 3", "min_hits = 9")
+    )
+    assert problems_of(tmp_path, text) == [
+        "toy.toml:29: layers[2].r: must be greater than 0 (got -3.0, a number)",
+        "toy.toml:4: b_z: must not be 0: without a field no momentum is measured",
+        "toy.toml:20: layers[1].name: 'L0' is already the name of layers[0]",
+        "toy.toml:11: layers: 4 measuring layers, fewer than tracking.min_hits = 9",
+    ]
+
+
+def test_unknown_detector_names_the_shipped_ones():
+    with pytest.raises(CardError, match="no such detector: alice9") as caught:
+        load_detector("alice9")
+    assert caught.value.hint == "shipped: alice3_v2; or give the path of a file"
+
+
+def test_every_shipped_detector_is_fine():
+    for path in resources.data_dir("detectors").glob("*.toml"):
+        assert load_detector(path).name == path.stem
+
+
+def test_committed_schema_is_the_current_one():
+    path = Path(detector.__file__).parent / "detector.schema.json"
+    current = detector.Detector.model_json_schema()
+    assert json.loads(path.read_text()) == current, "fastsim detector schema > fastsim/detector/detector.schema.json"

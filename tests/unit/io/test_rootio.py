@@ -1,0 +1,162 @@
+"""ROOT files appear whole or not at all, hold TTrees, and read back as what was written."""
+
+from __future__ import annotations
+
+import errno
+
+import numpy as np
+import pytest
+import uproot
+
+from fastsim.errors import InputError, OutputError, UsageError
+from fastsim.io import inspect, rootio
+from fastsim.io.rootio import RootFile, refuse_existing
+
+TYPES = {"x": np.dtype("float32"), "v": np.dtype(("int32", (2,))), "l": "var * int32"}
+
+
+def rows(first, n):
+    """Rows first..first+n: a number, a pair and a list of `i % 3` numbers each."""
+    i = np.arange(first, first + n)
+    counts = i % 3
+    return {
+        "x": i.astype("float32"),
+        "v": np.column_stack([i, -i]).astype("int32"),
+        "l": (counts, np.repeat(i, counts).astype("int32")),
+    }
+
+
+def write(path, sizes=(5, 0, 7), level=1):
+    with RootFile(path, compression_level=level) as file:
+        file.add_tree("DF_0/tree", TYPES)
+        first = 0
+        for n in sizes:
+            file.extend("DF_0/tree", rows(first, n))
+            first += n
+        file.close({"provenance": '{"a": 1}'})
+
+
+@pytest.mark.parametrize("level", [0, 1, 9])
+def test_round_trip(tmp_path, level):
+    write(tmp_path / "out.root", level=level)
+    with uproot.open(tmp_path / "out.root") as file:
+        assert file.classnames(cycle=False) == {"DF_0": "TDirectory", "DF_0/tree": "TTree", "provenance": "TObjString"}
+        tree = file["DF_0/tree"].arrays(library="ak")
+        assert tree["x"].tolist() == list(range(12))
+        assert tree["v"].tolist() == [[i, -i] for i in range(12)]
+        assert tree["l"].tolist() == [[i] * (i % 3) for i in range(12)]
+        assert str(file["provenance"]) == '{"a": 1}'
+    assert inspect.trees(uproot.open(tmp_path / "out.root")) == ["DF_0/tree"]
+
+
+def test_size_of_the_pieces_changes_no_column(tmp_path, monkeypatch):
+    write(tmp_path / "large.root")
+    monkeypatch.setattr(rootio, "FLUSH_BYTES", 0)
+    write(tmp_path / "small.root", sizes=(1,) * 12)
+    assert inspect.digest(tmp_path / "small.root") == inspect.digest(tmp_path / "large.root")
+    write(tmp_path / "other.root", sizes=(11,))
+    assert inspect.digest(tmp_path / "other.root") != inspect.digest(tmp_path / "large.root")
+
+
+def test_nothing_is_there_until_all_is_there(tmp_path):
+    with RootFile(tmp_path / "out.root", compression_level=1) as file:
+        file.add_tree("tree", TYPES)
+        file.extend("tree", rows(0, 5))
+        file.flush()
+        (part,) = tmp_path.iterdir()
+        assert part.name.startswith(".out.root.")
+        assert part.name.endswith(".part")
+        file.close({})
+        assert [path.name for path in tmp_path.iterdir()] == ["out.root"]
+
+
+def test_error_on_the_way_leaves_nothing_and_an_old_file_as_it_was(tmp_path):
+    (tmp_path / "out.root").write_text("old")
+
+    def fail():
+        with RootFile(tmp_path / "out.root", compression_level=1) as file:
+            file.add_tree("tree", TYPES)
+            file.extend("tree", rows(0, 5))
+            raise RuntimeError("on the way")
+
+    with pytest.raises(RuntimeError, match="on the way"):
+        fail()
+    assert [path.name for path in tmp_path.iterdir()] == ["out.root"]
+    assert (tmp_path / "out.root").read_text() == "old"
+
+
+@pytest.mark.parametrize(
+    ("number", "what", "hint"),
+    [
+        (
+            errno.ENOSPC,
+            "cannot be written (No space left on device)",
+            "the disk is full: free some space or write elsewhere",
+        ),
+        (errno.EFBIG, "cannot be written (File too large)", "a file-size limit is set (ulimit -f)"),
+        (errno.EDQUOT, "cannot be written (Disk quota exceeded)", "your disk quota is used up"),
+        (errno.EACCES, "cannot be written (Permission denied)", "you may not write there"),
+        (errno.EIO, "cannot be written (Input/output error)", "nothing is left under the final name"),
+    ],
+)
+@pytest.mark.parametrize("call", ["fsync", "extend", "mktree", "recreate"])
+def test_device_that_refuses(tmp_path, monkeypatch, call, number, what, hint):
+    def refuse(*_args, **_options):
+        raise OSError(number, what.partition("(")[2].rstrip(")"))
+
+    target = {"fsync": "fastsim.io.rootio.os", "extend": "uproot.WritableTree", "mktree": "uproot.WritableDirectory"}
+    monkeypatch.setattr(f"{target.get(call, 'uproot')}.{call}", refuse)
+    with pytest.raises(OutputError) as caught:
+        write(tmp_path / "out.root")
+    assert (caught.value.what, caught.value.hint, caught.value.where) == (what, hint, str(tmp_path / "out.root"))
+    assert caught.value.exit_code == 75
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_output_that_cannot_be(tmp_path):
+    (tmp_path / "old.root").touch()
+    for path, overwrite, text in (
+        (tmp_path, True, f"{tmp_path}: is a directory, not a file to write"),
+        (
+            tmp_path / "old.root",
+            False,
+            f"{tmp_path / 'old.root'}: exists already\nhint: choose another name, or say --overwrite",
+        ),
+        (tmp_path / "no" / "out.root", False, f"{tmp_path / 'no'}: no such folder\nhint: make it first"),
+    ):
+        with pytest.raises(UsageError) as caught:
+            refuse_existing(path, overwrite=overwrite)
+        assert str(caught.value) == text
+        assert caught.value.exit_code == 2
+    refuse_existing(tmp_path / "old.root", overwrite=True)
+    refuse_existing(tmp_path / "new.root", overwrite=False)
+
+
+# --- looking into files ---
+
+
+def test_looking_into_a_file_that_is_missing_or_not_root(tmp_path):
+    with pytest.raises(InputError, match="no such file") as caught:
+        inspect.open_file(tmp_path / "no.root")
+    assert caught.value.where == str(tmp_path / "no.root")
+    (tmp_path / "text.root").write_text("not a ROOT file at all")
+    with pytest.raises(InputError, match=r"not a whole ROOT file \(\w+\)"):
+        inspect.open_file(tmp_path / "text.root")
+
+
+def test_truncated_root_file(tmp_path):
+    write(tmp_path / "out.root")
+    whole = (tmp_path / "out.root").read_bytes()
+    (tmp_path / "out.root").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match="not a whole ROOT file"):
+        inspect.digest(tmp_path / "out.root")
+
+
+@pytest.mark.parametrize("text", ["not json", None])
+def test_file_without_provenance(tmp_path, text):
+    with uproot.recreate(tmp_path / "a.root") as file:
+        file["other"] = "x"
+        if text:
+            file["provenance"] = text
+    with inspect.open_file(tmp_path / "a.root") as file:
+        assert inspect.provenance(file) is None

@@ -57,7 +57,7 @@ def read_with_pyhepmc(text, format_):
 def whole_job():
     """Steps of the job on the ttbar sample, and pyhepmc's own reading of the same text."""
     loaded = fastsim.load_card("alice3")
-    pipeline = make_pipeline(loaded, find_luts(loaded, Silent()))
+    pipeline = make_pipeline(loaded, find_luts(loaded, Silent()).table())
     load_kernels(pipeline)
     (block,) = read_blocks([str(SAMPLE)], max_events=10**6, max_particles=10**9, records=[])
     text = block.text(block.events)

@@ -57,7 +57,9 @@ def order(modules: Sequence[Module]) -> list[Module]:
             lacking = {m.name: sorted(str(c) for c in m.needs if c not in ready) for m in waiting}
             text = "; ".join(f"module {name!r} needs {', '.join(columns)}" for name, columns in lacking.items())
             nobody = any(c not in maker for m in waiting for c in m.needs)
-            raise PluginError(f"{text}, which {'no module makes' if nobody else 'are made in a circle'}")
+            raise PluginError(
+                f"{text}, {'which no module makes' if nobody else 'which they make only from one another (a circle)'}"
+            )
         waiting.remove(found[0])
         ready.update(found[0].makes)
         result.append(found[0])

@@ -68,7 +68,7 @@ def make_modules(loaded: LoadedCard) -> list[Module]:
             kind = load_kind(table["kind"], where=f"{loaded.document.where((*path, 'kind'))}: modules[{i}].kind")
             origins = {p[2:]: o for p, o in loaded.document.origins.items() if p[:2] == path}
             document = toml.Document(table, origins, loaded.document.where(path))
-            options = toml.validate(kind.Options, document)
+            options = toml.validate(kind.Options, document, inside=path)
             modules.append(kind.from_options(options, loaded.detector))
         except CardError as error:
             problems += error.problems

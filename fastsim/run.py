@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import inspect
-import os
-import signal
 import time
-from collections import Counter, defaultdict, deque
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
-from multiprocessing import get_context, parent_process
+from functools import partial
 from pathlib import Path
-from threading import Thread
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
@@ -34,6 +28,7 @@ from fastsim.species import SPECIES
 from fastsim.tracking import STATUS
 from fastsim.tracking.parametric import ParametricTracking
 from fastsim.tracking.primaries import Primaries
+from fastsim.workers import map_in_order
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -43,12 +38,6 @@ if TYPE_CHECKING:
 
 BATCH_EVENTS = 1000
 BATCH_PARTICLES = 50_000  # keeps a batch near 50 MB and the progress bar moving; one Pb-Pb event may hold more
-
-
-class WorkerError(FastsimError):
-    """A worker process died (killed, or out of memory): worth a retry."""
-
-    exit_code = 75
 
 
 class Progress(Protocol):
@@ -194,53 +183,6 @@ def find_luts(loaded: LoadedCard, progress: Progress) -> LutSet:
     return get_luts(loaded.detector, tracking.grid, folder=folder, progress=progress.luts, command="fastsim run")
 
 
-_pipeline_of_worker: list[Pipeline] = []  # set once in a worker process, which simulates for one run only
-
-
-def _start_worker(pipeline: Pipeline) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the main process decides
-    Thread(target=_end_with_parent, daemon=True).start()
-    load_kernels(pipeline)
-    _pipeline_of_worker.append(pipeline)
-
-
-def _end_with_parent() -> None:
-    """Workers wait for work on a pipe that they hold open themselves: nothing else would tell them of a killed parent."""
-    parent = parent_process()
-    if parent:
-        parent.join()
-        os._exit(1)
-
-
-def _work(block: Block) -> Processed:
-    return process_block(block, _pipeline_of_worker[0])
-
-
-def _process(blocks: Iterator[Block], pipeline: Pipeline, workers: int) -> Iterator[tuple[Block, Processed]]:
-    """Simulate blocks in order, here or in worker processes with a bounded number of blocks on the way."""
-    if workers == 1:
-        for block in blocks:
-            yield block, process_block(block, pipeline)
-        return
-    with ExitStack() as stack:
-        pool = ProcessPoolExecutor(workers, get_context("spawn"), _start_worker, (pipeline,))
-        stack.callback(pool.shutdown, wait=True, cancel_futures=True)
-        waiting: deque[tuple[Block, Future[Processed]]] = deque()
-        try:
-            for block in blocks:
-                waiting.append((block, pool.submit(_work, block)))
-                if len(waiting) > workers + 1:
-                    done, future = waiting.popleft()
-                    yield done, future.result()
-            while waiting:
-                done, future = waiting.popleft()
-                yield done, future.result()
-        except BrokenProcessPool:
-            raise WorkerError(
-                "a worker process died (killed, or out of memory)", hint="try again with fewer --workers"
-            ) from None
-
-
 def simulate_files(
     inputs: Sequence[str | Path],
     card: str | Path | LoadedCard,
@@ -275,9 +217,10 @@ def simulate_files(
     writer = aod.AodWriter(
         Path(out), events_per_frame=output.events_per_frame, compression_level=output.compression_level
     )
+    simulate_block = partial(process_block, pipeline=pipeline)
     progress.events(0, 0, total)
     with writer.file:
-        for block, done in _process(_timed(blocks, summary), pipeline, workers):
+        for block, done in map_in_order(simulate_block, _timed(blocks, summary), workers):
             _accept(done, summary, max_bad_events)
             begin = time.perf_counter()
             writer.write(done.batch)
@@ -318,7 +261,8 @@ def simulate(
     _, pipeline = _prepare(loaded, Silent(), summary)
     records: list[InputRecord] = []
     blocks = read_blocks(names, events=events, max_events=batch_size, max_particles=BATCH_PARTICLES, records=records)
-    for _, done in _process(blocks, pipeline, workers=1):
+    for block in blocks:
+        done = process_block(block, pipeline)
         _accept(done, summary, max_bad_events=0)
         yield done.batch.to_awkward()
     _check_range(events, records, summary)

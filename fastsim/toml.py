@@ -163,8 +163,11 @@ class _Scanner:
         self.at += 1
 
 
-def validate(model: type[M], document: Document) -> M:
-    """The document as a `model`; raises CardError with place, value and rule of every fault."""
+def validate(model: type[M], document: Document, *, inside: Path = ()) -> M:
+    """The document as a `model`; raises CardError with place, value and rule of every fault.
+
+    `inside` is the path of the document within a larger one, for the messages.
+    """
     problems: list[tuple[str, str]] = []
     result = None
     try:
@@ -173,9 +176,9 @@ def validate(model: type[M], document: Document) -> M:
         for fault in error.errors(include_url=False):
             path: Path = fault["loc"]
             message = _message(model, path, fault["type"], fault["msg"], fault["input"])
-            problems.append((document.where(path), f"{dotted(path)}: {message}"))
+            problems.append((document.where(path), f"{dotted((*inside, *path))}: {message}"))
     for path, message in model.faults(document.data):
-        problems.append((document.where(path), f"{dotted(path)}: {message}" if path else message))
+        problems.append((document.where(path), f"{dotted((*inside, *path))}: {message}" if path else message))
     if problems or result is None:
         raise CardError([f"{place}: {text}" if place else text for place, text in problems])
     return result
@@ -207,8 +210,10 @@ def _message(model: type[BaseModel], path: Path, kind: str, message: str, value:
     }
     text = message[0].lower() + message[1:]
     text = text.replace("input should be", "must be").replace("value error, ", "")
-    shown = repr(value) if not isinstance(value, (dict, list)) else "a larger value"
-    return f"{text} (got {shown}, {kind_of.get(type(value), type(value).__name__)})"
+    text = re.sub(r"a valid dictionary or instance of \w+", "a table", text).replace("a valid list", "an array")
+    kind_of_value = kind_of.get(type(value), type(value).__name__)
+    shown = kind_of_value if isinstance(value, (dict, list)) else f"{value!r}, {kind_of_value}"
+    return f"{text} (got {shown})"
 
 
 def _fields_at(model: type[BaseModel], path: Path) -> set[str]:

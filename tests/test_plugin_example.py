@@ -56,6 +56,7 @@ def test_its_options_are_checked_like_ours(with_plugins, ttbar, tmp_path):
         'extends = "alice3"\n[[modules]]\nname = "angle"\nkind = "angle"\nlevel = "parametric"\nsigma_mrd = 1.0\n'
     )
     with pytest.raises(
-        fastsim.FastsimError, match=r"card.toml:6: sigma_mrd: not a known key \(did you mean 'sigma_mrad'\?\)"
+        fastsim.FastsimError,
+        match=r"card.toml:6: modules\[0\].sigma_mrd: not a known key \(did you mean 'sigma_mrad'\?\)",
     ):
         next(fastsim.simulate(ttbar, card))

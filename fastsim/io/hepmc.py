@@ -167,7 +167,7 @@ class _Cutter:
     def _not_hepmc(self, text: bytes) -> InputError:
         kind = next((kind for magic, kind in _OTHER_FORMATS if text.startswith(magic)), "not a HepMC file")
         return InputError(
-            f"{kind}: it starts with {text[:20]!r}, a HepMC2 or HepMC3 text file with 'HepMC::Version'",
+            f"{kind}: it starts with {text[:20]!r}, where HepMC2 and HepMC3 text files start with 'HepMC::Version'",
             where=self.file.name,
         )
 

@@ -170,7 +170,7 @@ def read_lut(path: Path) -> Lut:
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise LutError(f"not a table that this version reads: {faults}", where=str(path), hint=hint) from None
-    except (OSError, zipfile.BadZipFile, zlib.error, KeyError, ValueError, EOFError, NotImplementedError) as error:
+    except (OSError, zipfile.BadZipFile, zlib.error, KeyError, ValueError, EOFError, RuntimeError) as error:
         raise LutError(f"not a whole table ({error})", where=str(path), hint=hint) from None
     expected = (header.grid.n_eta, header.grid.n_pt, N_QUANTITIES)
     if values.shape != expected or values.dtype != np.float32:

@@ -315,7 +315,7 @@ class ParametricTracking:
         for axis, rule, n, text in self._axes(outside):
             if n and rule == "error":
                 raise InputError(
-                    f"{n} particles have {text}, where the table ends",
+                    f"particles with {text}, where the table ends: {n}",
                     where=f"events {batch[c.EVENT_ID][0]} to {batch[c.EVENT_ID][-1]}",
                     hint=f'tracking.overflow.{axis} may also be "clamp" or "not_reconstructed"',
                 )

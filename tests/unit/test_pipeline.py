@@ -61,9 +61,9 @@ def test_independent_modules_run_by_name():
         ([Toy("one", (A, c.PDG))], "module 'one' needs particle.a, which no module makes"),
         (
             [Toy("one", (A,), (B,)), Toy("two", (B,), (A,))],
-            "module 'one' needs particle.a; module 'two' needs particle.b, which are made in a circle",
+            "module 'one' needs particle.a; module 'two' needs particle.b, which they make only from one another (a circle)",
         ),
-        ([Toy("one", (A,), (A,))], "module 'one' needs particle.a, which are made in a circle"),
+        ([Toy("one", (A,), (A,))], "module 'one' needs particle.a, which they make only from one another (a circle)"),
     ],
 )
 def test_columns_that_cannot_be_made(modules, text):

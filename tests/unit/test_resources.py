@@ -60,16 +60,25 @@ def test_cache_is_where_the_user_says_or_the_platform_keeps_caches(monkeypatch):
     assert resources.cache_dir() == platformdirs.user_cache_path("fastsim", appauthor=False)
 
 
-def test_a_path_wins_over_a_shipped_name_and_a_neighbour_over_the_current_folder(tmp_path, monkeypatch):
+def test_a_shipped_name_means_the_same_file_wherever_we_are(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shipped = resources.data_dir("cards") / "alice3.toml"
-    assert resources.find("cards", "alice3") == shipped
     (tmp_path / "alice3").write_text("")
-    assert resources.find("cards", "alice3") == Path("alice3")
+    assert resources.find("cards", "alice3") == resources.find("cards", "alice3", beside=tmp_path) == shipped
+    assert resources.shipped("cards") == {"alice3": shipped}
+
+
+def test_other_names_are_paths_relative_to_the_file_that_says_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "sub").mkdir()
-    (tmp_path / "sub" / "alice3").write_text("")
-    assert resources.find("cards", "alice3", beside=tmp_path / "sub") == tmp_path / "sub" / "alice3"
-    assert resources.find("cards", str(shipped), beside=tmp_path) == shipped
+    for path in (tmp_path / "a.toml", tmp_path / "sub" / "a.toml"):
+        path.write_text("")
+    assert resources.find("cards", "a.toml") == Path("a.toml")
+    assert resources.find("cards", "a.toml", beside=tmp_path / "sub") == tmp_path / "sub" / "a.toml"
+    assert resources.find("cards", str(tmp_path / "a.toml"), beside=tmp_path / "sub") == tmp_path / "a.toml"
+    (tmp_path / "b.toml").write_text("")
+    with pytest.raises(CardError, match=r"no such card: b.toml"):
+        resources.find("cards", "b.toml", beside=tmp_path / "sub")
 
 
 @pytest.mark.parametrize(

@@ -130,7 +130,7 @@ def test_card_with_a_detector_beside_it(folder, monkeypatch):
             'name = "tracking"',
             ["card.toml:13: modules[0].name: 'tracking' is taken: names select random streams and must differ"],
         ),
-        ("[[modules]]", "[modules]", ["card.toml:12: modules: must be a valid list (got a larger value, a table)"]),
+        ("[[modules]]", "[modules]", ["card.toml:12: modules: must be an array (got a table)"]),
     ],
 )
 def test_fault_in_a_card(folder, old, new, problem):
@@ -272,7 +272,7 @@ def test_sets_and_seed_win_over_the_card(folder):
         ("seed=-1", "--set seed=-1: seed: must be greater than or equal to 0 (got -1, an integer)"),
         (
             "tracking=3",
-            "--set tracking=3: tracking: must be a valid dictionary or instance of Tracking (got 3, an integer)",
+            "--set tracking=3: tracking: must be a table (got 3, an integer)",
         ),
         (
             "modules.vertex.sigma_x_um='a'",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import errno
+import os
 
 import numpy as np
 import pytest
 import uproot
 
-from fastsim.errors import InputError, OutputError, UsageError
+from fastsim.errors import FastsimError, InputError, UsageError
 from fastsim.io import inspect, rootio
 from fastsim.io.rootio import RootFile, refuse_existing
 
@@ -86,50 +87,69 @@ def test_error_on_the_way_leaves_nothing_and_an_old_file_as_it_was(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("number", "what", "hint"),
+    ("number", "what", "hint", "code"),
     [
-        (
-            errno.ENOSPC,
-            "cannot be written (No space left on device)",
-            "the disk is full: free some space or write elsewhere",
-        ),
-        (errno.EFBIG, "cannot be written (File too large)", "a file-size limit is set (ulimit -f)"),
-        (errno.EDQUOT, "cannot be written (Disk quota exceeded)", "your disk quota is used up"),
-        (errno.EACCES, "cannot be written (Permission denied)", "you may not write there"),
-        (errno.EIO, "cannot be written (Input/output error)", "nothing is left under the final name"),
+        (errno.ENOSPC, "No space left on device", "the disk is full: free some space or write elsewhere", 75),
+        (errno.EFBIG, "File too large", "a file-size limit is set (ulimit -f)", 75),
+        (errno.EDQUOT, "Disk quota exceeded", "your disk quota is used up", 75),
+        (errno.EIO, "Input/output error", "the disk or the network fails", 75),
+        (errno.EACCES, "Permission denied", "nothing is left under the final name", 2),
     ],
 )
 @pytest.mark.parametrize("call", ["fsync", "extend", "mktree", "recreate"])
-def test_device_that_refuses(tmp_path, monkeypatch, call, number, what, hint):
+def test_device_that_refuses(tmp_path, monkeypatch, call, number, what, hint, code):
     def refuse(*_args, **_options):
-        raise OSError(number, what.partition("(")[2].rstrip(")"))
+        raise OSError(number, what)
 
     target = {"fsync": "fastsim.io.rootio.os", "extend": "uproot.WritableTree", "mktree": "uproot.WritableDirectory"}
     monkeypatch.setattr(f"{target.get(call, 'uproot')}.{call}", refuse)
-    with pytest.raises(OutputError) as caught:
+    with pytest.raises(FastsimError) as caught:
         write(tmp_path / "out.root")
-    assert (caught.value.what, caught.value.hint, caught.value.where) == (what, hint, str(tmp_path / "out.root"))
-    assert caught.value.exit_code == 75
+    assert str(caught.value) == f"{tmp_path / 'out.root'}: cannot be written ({what})\nhint: {hint}"
+    assert caught.value.exit_code == code
     assert list(tmp_path.iterdir()) == []
 
 
+def refusal(path, **options) -> str:
+    with pytest.raises(UsageError) as caught:
+        refuse_existing(path, **{"overwrite": True, **options})
+    assert caught.value.exit_code == 2
+    return str(caught.value)
+
+
 def test_output_that_cannot_be(tmp_path):
-    (tmp_path / "old.root").touch()
-    for path, overwrite, text in (
-        (tmp_path, True, f"{tmp_path}: is a directory, not a file to write"),
-        (
-            tmp_path / "old.root",
-            False,
-            f"{tmp_path / 'old.root'}: exists already\nhint: choose another name, or say --overwrite",
-        ),
-        (tmp_path / "no" / "out.root", False, f"{tmp_path / 'no'}: no such folder\nhint: make it first"),
-    ):
-        with pytest.raises(UsageError) as caught:
-            refuse_existing(path, overwrite=overwrite)
-        assert str(caught.value) == text
-        assert caught.value.exit_code == 2
-    refuse_existing(tmp_path / "old.root", overwrite=True)
+    old = tmp_path / "old.root"
+    old.touch()
+    assert refusal(tmp_path) == f"{tmp_path}: is a directory, not a file to write"
+    assert refusal(old, overwrite=False) == f"{old}: exists already\nhint: choose another name, or say --overwrite"
+    assert refusal(tmp_path / "no" / "out.root") == f"{tmp_path / 'no'}: no such folder\nhint: make it first"
+    refuse_existing(old, overwrite=True)
     refuse_existing(tmp_path / "new.root", overwrite=False)
+
+
+def test_output_into_a_pipe(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    assert refusal(tmp_path / "pipe") == (
+        f"{tmp_path / 'pipe'}: is not an ordinary file\nhint: ROOT files cannot be written to pipes or devices"
+    )
+
+
+def test_output_over_an_input(tmp_path):
+    (tmp_path / "events.hepmc").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "events.hepmc")
+    inputs = [tmp_path / "missing", tmp_path / "events.hepmc"]
+    for name in ("events.hepmc", "link"):
+        assert refusal(tmp_path / name, inputs=inputs) == (
+            f"{tmp_path / name}: is an input of this very run\nhint: choose another name for the output"
+        )
+
+
+def test_link_keeps_pointing_to_where_its_file_is(tmp_path):
+    (tmp_path / "far").mkdir()
+    (tmp_path / "link.root").symlink_to(tmp_path / "far" / "out.root")
+    write(tmp_path / "link.root")
+    assert (tmp_path / "link.root").is_symlink()
+    assert [path.name for path in (tmp_path / "far").iterdir()] == ["out.root"]
 
 
 # --- looking into files ---
@@ -148,7 +168,7 @@ def test_truncated_root_file(tmp_path):
     write(tmp_path / "out.root")
     whole = (tmp_path / "out.root").read_bytes()
     (tmp_path / "out.root").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(InputError, match="not a whole ROOT file"):
+    with pytest.raises(InputError, match=rf"not a whole ROOT file \({len(whole) // 2} of {len(whole)} bytes\)"):
         inspect.digest(tmp_path / "out.root")
 
 

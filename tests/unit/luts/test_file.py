@@ -82,16 +82,22 @@ def test_edges_and_centres():
 
 def test_resolution_and_efficiency_are_of_the_bin_that_holds_eta(lut):
     for eta, row in (
-        (-9.0, 0),
+        (-4.0, 0),
         (-3.5, 0),
         (-3.0, 1),
         (0.0, 4),
         (3.99, 7),
         (4.0, 7),
-        (9.0, 7),
     ):  # bins of width 1 from -4
         np.testing.assert_array_equal(lut.efficiency(eta), lut.values[row, :, 0])
         np.testing.assert_allclose(lut.sigma("q_over_pt", eta), np.exp(lut.values[row, :, 5].astype(float)), rtol=1e-15)
+
+
+@pytest.mark.parametrize("eta", [-4.01, 9.0, float("nan")])
+def test_beyond_the_table_there_is_no_resolution(lut, eta):
+    with pytest.raises(LutError) as caught:
+        lut.sigma("q_over_pt", eta)
+    assert str(caught.value) == f"alice3_v2, pi: eta = {eta:g} is beyond the table's |eta| < 4"
 
 
 @pytest.mark.parametrize("data", [{"pt_min": 1.0, "pt_max": 1.0}, {"pt_min": 200.0}, {"pt_max": 0.001}])

@@ -1,0 +1,29 @@
+"""`make bench` runs; nobody asserts what it measures."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent.parent
+
+
+@pytest.fixture
+def bench(monkeypatch, ttbar):
+    spec = importlib.util.spec_from_file_location("bench", REPOSITORY / "benchmarks" / "bench.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(module, "REPEAT", 1)
+    monkeypatch.setattr(module, "SAMPLE", Path(ttbar))
+    return module
+
+
+def test_it_prints_figures_beside_targets(bench, capsys):
+    bench.whole_job()
+    bench.start_up()
+    text = capsys.readouterr().out
+    assert "everything after reading / pyhepmc's reading" in text
+    assert "target: below 1" in text
+    assert "heavy packages loaded by it" in text

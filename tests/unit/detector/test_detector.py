@@ -155,7 +155,7 @@ def test_no_layers(tmp_path):
         "toy.toml:5: layers: 0 measuring layers, fewer than tracking.min_hits = 3",
     ]
     assert problems_of(tmp_path, HEAD + "layers = 3\n" + RULES) == [
-        "toy.toml:5: layers: must be a valid list (got 3, an integer)"
+        "toy.toml:5: layers: must be an array (got 3, an integer)"
     ]
 
 

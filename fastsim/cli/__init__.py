@@ -81,6 +81,16 @@ def main() -> None:
         traceback.print_exc()
         err.print("[bold red]this is a bug in fastsim:[/] please report it with the lines above", highlight=False)
         sys.exit(70)
+    finally:
+        _flush()
+
+
+def _flush() -> None:
+    """Write what is left of standard output; who read it may have gone away (`fastsim ... | head`), which is no fault."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _escape(error: FastsimError) -> str:

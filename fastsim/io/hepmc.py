@@ -87,6 +87,7 @@ class _Cutter:
         self.file = file
         self.event_id = first_event
         self.line = 1
+        self.version = b""  # the control line before a listing
         self.header = b""
         self.format = ""
         self.awaits_listing = False  # a version was given, and no listing yet
@@ -94,21 +95,28 @@ class _Cutter:
         self.last_event: Event | None = None
 
     def events(self) -> Iterator[Event]:
-        """All events of the file, in order; raises InputError where the text is not a whole HepMC file."""
+        """All events of the file, in order; raises InputError where the text is not a whole HepMC file.
+
+        An event is known to be whole when something follows it: another event or the footer.
+        """
+        event: Event | None = None
         for segment in self._segments():
+            if event:
+                self.last_event = event
+                yield event
+                event = None
             line = self.line
             self.line += segment.count(b"\n")
             if segment.startswith(b"E "):
                 if not self.in_listing:
                     raise self._error("an event outside a listing", line)
-                self.last_event = Event(segment, self.event_id, line)
+                event = Event(segment, self.event_id, line)
                 self.event_id += 1
-                yield self.last_event
             elif segment.startswith(b"HepMC::"):
                 self._control(segment, line)
             elif segment.strip():
                 raise self._not_hepmc(segment)
-        if not self.header:
+        if not self.version:
             raise InputError("the file is empty", where=self.file.name)
         if self.awaits_listing:
             raise self._error("the file ends before its event listing starts: it is truncated", self.line)
@@ -152,7 +160,7 @@ class _Cutter:
                 at = line + segment.count(b"\n", 0, stray.start())
                 raise self._error("a line that no header has, before the first event", at)
             self.format = _FORMATS[start[1]]
-            self.header = self.header.partition(b"HepMC::")[0] + self._version + segment
+            self.header = self.version + segment
             self.in_listing = True
             self.awaits_listing = False
         elif b"-END_EVENT_LISTING" in segment:
@@ -160,8 +168,7 @@ class _Cutter:
         elif not segment.startswith(b"HepMC::Version"):
             raise self._error(f"{segment[:40]!r} is not a control line of HepMC", line)
         else:
-            self._version = segment
-            self.header = self.header or segment
+            self.version = segment
             self.awaits_listing = not self.in_listing
 
     def _not_hepmc(self, text: bytes) -> InputError:
@@ -179,8 +186,6 @@ class _Cutter:
             else "there is no whole event before it"
         )
         return InputError(f"{what}; {good}", where=f"{self.file.name}:{line}", hint="copy or produce the file again")
-
-    _version = b""
 
 
 def read_blocks(

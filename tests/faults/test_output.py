@@ -16,6 +16,7 @@ import pytest
 # The command, with a word on stderr when the first block is done, so that a signal finds the run in its middle.
 MAIN = """
 import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests may ignore it, and it is inherited
 from fastsim import run
 accept = run._accept
 def tell(*words):

@@ -297,3 +297,15 @@ def test_public_names():
     code = "import sys, fastsim; print(*{'numba', 'awkward', 'uproot', 'pyhepmc', 'pydantic'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.strip() == ""
     assert np.isfinite(len(fastsim.__version__))
+
+
+def test_truncation_names_the_last_event_that_is_known_to_be_whole(events, tmp_path):
+    """Cut in the middle of the third event: the second is the last whole one, and nothing is written."""
+    text = events.read_bytes()
+    cut = text.rindex(b"\nP ")
+    events.write_bytes(text[:cut])
+    line = text[:cut].count(b"\n") + 1
+    with pytest.raises(InputError, match="the last whole event before it is number 1 \\(position 1\\)") as error:
+        fastsim.simulate_files([events], "alice3", tmp_path / "out.root")
+    assert error.value.where == f"{events}:{line}"
+    assert [p.name for p in tmp_path.iterdir()] == ["events.hepmc"]

@@ -9,6 +9,8 @@ import numpy as np
 import pyhepmc
 from pyhepmc import GenEvent, GenHeavyIon, GenParticle, GenRunInfo, GenVertex
 
+from fastsim.io import hepmc
+
 MOMENTUM_UNITS = {"GEV": pyhepmc.Units.MomentumUnit.GEV, "MEV": pyhepmc.Units.MomentumUnit.MEV}
 LENGTH_UNITS = {"MM": pyhepmc.Units.LengthUnit.MM, "CM": pyhepmc.Units.LengthUnit.CM}
 
@@ -132,3 +134,26 @@ def ask_pyhepmc(path) -> Oracle:
 def _point(vertex):
     x = vertex.position
     return x.x, x.y, x.z, x.t * NS_PER_CM
+
+
+def read(*paths, events=(0, None), max_events=1000, max_particles=200_000):
+    """All batches of some inputs and the events that could not be read."""
+    batches, bad, records = [], [], []
+    blocks = hepmc.read_blocks(
+        [str(path) for path in paths],
+        events=events,
+        max_events=max_events,
+        max_particles=max_particles,
+        records=records,
+    )
+    for block in blocks:
+        batch, unusable = hepmc.parse_block(block)
+        batches.append(batch)
+        bad += unusable
+    return batches, bad, records
+
+
+def read_text(text, tmp_path, **options):
+    path = tmp_path / "events.hepmc"
+    path.write_bytes(text)
+    return read(path, **options)

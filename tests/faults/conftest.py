@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import partial
 
 import pytest
-from commands import run_fastsim
+
+from tests.commands import run_fastsim
 
 
 @pytest.fixture

@@ -5,13 +5,13 @@ from __future__ import annotations
 import gzip
 import json
 
-import hepmc_files as files
 import numpy as np
 import pytest
 import uproot
 
 from fastsim import simulate, simulate_files
 from fastsim.errors import InputError
+from tests import hepmc_files as files
 
 PION = (211, 1.0, 0.2, 0.3, 1.1)
 

@@ -9,9 +9,10 @@ import sys
 import time
 from pathlib import Path
 
-import hepmc_files as files
 import psutil
 import pytest
+
+from tests import hepmc_files as files
 
 # The command, with a word on stderr when the first block is done, so that a signal finds the run in its middle.
 MAIN = """

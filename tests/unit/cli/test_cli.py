@@ -7,13 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-import hepmc_files as files
 import pytest
 import typer
 import uproot
 
 from fastsim import __version__, cli, resources
 from fastsim.run import simulate_files
+from tests import hepmc_files as files
 
 APP = typer.main.get_command(cli.app)
 PACKAGE = Path(cli.__file__).parent.parent

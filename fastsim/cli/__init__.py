@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from fastsim.cli import card, detector, doctor, inspect, lut, plugins, run
+from fastsim.cli import card, detector, doctor, inspect, lut, plugins, run, warmup
 from fastsim.cli.console import INTERRUPTED, Terminated, err
 from fastsim.errors import FastsimError
 
@@ -29,6 +29,7 @@ app.add_typer(detector.app, name="detector")
 app.add_typer(lut.app, name="lut")
 app.command("inspect")(inspect.inspect)
 app.add_typer(plugins.app, name="plugins")
+app.command("warmup")(warmup.warmup)
 app.command("doctor")(doctor.doctor)
 
 

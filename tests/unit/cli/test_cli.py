@@ -52,6 +52,7 @@ def test_the_commands_are_these():
         "run",
         "inspect",
         "doctor",
+        "warmup",
         "card check",
         "card show",
         "card schema",
@@ -434,3 +435,14 @@ def test_reader_of_our_output_may_go_away():
     command = f"{sys.executable} -m fastsim card schema | :"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
     assert done.stderr == ""
+
+
+def test_warmup_fills_both_caches(fastsim):
+    done = fastsim("warmup", "--card", "alice3")
+    assert done.code == 0
+    lines = done.out.splitlines()
+    assert lines[0].startswith("ready after ")
+    assert any(Path(lines[1].removeprefix("kernels: ")).rglob("*.nbi"))
+    tables = [Path(line.removeprefix("table:   ")) for line in lines[2:]]
+    assert len(tables) == 5
+    assert all(table.is_file() for table in tables)

@@ -1,0 +1,33 @@
+"""`fastsim warmup`: compile and build everything now, so that a thousand jobs need not."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import typer
+
+from fastsim.cli.console import Bars, out
+
+
+def warmup(
+    card: Annotated[str, typer.Option("--card", "-c", help="Card file, or the name of a shipped one.")] = "alice3",
+) -> None:
+    """Compile the kernels and build the tables of a card into the caches: once per node type, before many jobs."""
+    from time import perf_counter
+
+    from fastsim.cards import load_card
+    from fastsim.run import check_card, find_luts, load_kernels, make_pipeline
+
+    loaded = load_card(card)
+    check_card(loaded)
+    begin = perf_counter()
+    with Bars() as progress:
+        luts = find_luts(loaded, progress)
+        progress.kernels(ready=False)
+        load_kernels(make_pipeline(loaded, luts.table()))
+        progress.kernels(ready=True)
+    out.print(f"ready after {perf_counter() - begin:.1f} s", highlight=False)
+    out.print(f"kernels: {os.environ['NUMBA_CACHE_DIR']}", highlight=False)
+    for source in luts.sources:
+        out.print(f"table:   {source}", highlight=False)

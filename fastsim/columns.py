@@ -25,11 +25,6 @@ class Column(NamedTuple):
     doc: str
     shape: tuple[int, ...] = ()
 
-    @property
-    def key(self) -> tuple[Table, str]:
-        """What identifies the column."""
-        return (self.table, self.name)
-
     def __str__(self) -> str:
         return f"{self.table}.{self.name}"
 

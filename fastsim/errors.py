@@ -54,6 +54,6 @@ class PluginError(FastsimError):
 
 
 class OutputError(FastsimError):
-    """The output could not be written (disk full, no permission): worth a retry elsewhere."""
+    """The output could not be written (disk full, quota, failing disk): worth a retry elsewhere."""
 
     exit_code = 75

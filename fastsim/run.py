@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import time
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -14,7 +14,7 @@ import numpy as np
 
 from fastsim import columns as c
 from fastsim import provenance
-from fastsim.cards import Card, LoadedCard, load_card
+from fastsim.cards import LoadedCard, load_card
 from fastsim.errors import CardError, FastsimError, InputError
 from fastsim.io import aod, hepmc
 from fastsim.io.hepmc import Block, InputRecord, parse_block, read_blocks
@@ -255,7 +255,7 @@ def simulate(
     """
     loaded = card if isinstance(card, LoadedCard) else load_card(card)
     if seed is not None:
-        loaded = replace(loaded, card=Card.model_validate({**loaded.card.model_dump(), "seed": seed}))
+        loaded = loaded.with_seed(seed)
     names = _existing([inputs] if isinstance(inputs, (str, Path)) else inputs)
     summary = Summary()
     _, pipeline = _prepare(loaded, Silent(), summary)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from fastsim import resources, toml
@@ -30,6 +30,11 @@ class LoadedCard:
     detector: Detector
     document: toml.Document
     path: Path
+
+    def with_seed(self, seed: int) -> LoadedCard:
+        """The same card with another seed; raises CardError if it is none."""
+        document = toml.merge(self.document, toml.Document({"seed": seed}, {("seed",): "seed"}))
+        return replace(self, card=toml.validate(Card, document), document=document)
 
     def canonical(self) -> str:
         """What can change a column, of the resolved card and detector, as canonical JSON: provenance hashes it."""

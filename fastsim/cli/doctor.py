@@ -27,6 +27,7 @@ def doctor() -> None:
 
 def _findings() -> Iterator[tuple[str, bool, str]]:
     from fastsim import __version__, plugins, resources
+    from fastsim.luts.store import cache_folder
     from fastsim.provenance import versions
 
     yield "fastsim", True, f"{__version__}, Python {platform.python_version()}"
@@ -35,7 +36,7 @@ def _findings() -> Iterator[tuple[str, bool, str]]:
         found = sorted(p.stem for p in resources.data_dir(kind).glob("*.toml"))
         yield kind, bool(found), f"{', '.join(found) or 'none'} in {resources.data_dir(kind)}"
     for name, folder in (
-        ("table cache", resources.cache_dir() / "luts"),
+        ("table cache", cache_folder()),
         ("kernel cache", Path(os.environ["NUMBA_CACHE_DIR"])),
     ):
         yield (
@@ -64,16 +65,14 @@ def _cores() -> str:
 
 
 def _tables() -> tuple[str, bool, str]:
-    from fastsim import resources
     from fastsim.cards import load_card
     from fastsim.luts.build import lut_key
-    from fastsim.luts.store import file_name
+    from fastsim.luts.store import file_name, find_lut
     from fastsim.species import SPECIES
 
     loaded = load_card("alice3")
     names = [file_name(loaded.detector, s, lut_key(loaded.detector, s, loaded.card.tracking.grid)) for s in SPECIES]
-    places = (resources.data_dir("luts"), resources.cache_dir() / "luts")
-    ready = sum(any((place / name).is_file() for place in places) for name in names)
+    ready = sum(find_lut(name) is not None for name in names)
     return (
         "tables",
         True,

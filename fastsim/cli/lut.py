@@ -34,10 +34,9 @@ def build(
     """Compute efficiency and the full covariance on a grid in pt and eta, for each species."""
     from time import process_time
 
-    from fastsim import resources
     from fastsim.detector import load_detector
     from fastsim.luts import Grid, build_lut, write_lut
-    from fastsim.luts.store import file_name
+    from fastsim.luts.store import cache_folder, file_name
     from fastsim.species import NAMES, by_name
 
     chosen = [_species(name) for name in species or NAMES]
@@ -45,7 +44,7 @@ def build(
         raise UsageError(f"--pt-range {pt_range[0]:g} {pt_range[1]:g}: must increase and be positive")
     found = load_detector(detector)
     grid = Grid(n_pt=pt_bins, n_eta=eta_bins, pt_min=pt_range[0], pt_max=pt_range[1], eta_max=eta_max)
-    target = folder or resources.cache_dir() / "luts"
+    target = folder or cache_folder()
     lines = []
     with Bars() as progress:
         for done, name in enumerate(chosen):

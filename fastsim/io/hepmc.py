@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _MARK = re.compile(rb"^(?:E |HepMC::)", re.MULTILINE)
-LARGEST = float(np.finfo(np.float32).max)  # files hold float32
 _START = re.compile(rb"HepMC::(\S+)-START_EVENT_LISTING")
 _STRAY = re.compile(rb"^[^HWANT\r\n]|\0", re.MULTILINE)  # no line of a header starts so
 _FORMATS = {b"Asciiv3": "hepmc3", b"IO_GenEvent": "hepmc2"}
+LARGEST = float(np.finfo(np.float32).max)  # files hold float32
 _OTHER_FORMATS = (
     (b"root", "a ROOT file"),
     (b"<LesHouches", "a Les Houches file"),
@@ -250,12 +250,13 @@ def load_kernels() -> None:
 
 def parse_block(block: Block) -> tuple[EventBatch, list[tuple[Event, str]]]:
     """Columns of a block's events, and the events that could not be read with the reason; those are left out."""
-    bad = []
+    good, bad = [], []
     for event in block.events:
         line, text = fault_of(event.text, is_hepmc3=block.format == "hepmc3")
-        if line >= 0:
+        if line < 0:
+            good.append(event)
+        else:
             bad.append((event, f"line {event.line + line} is garbled, or does not fit the others: {text!r}"))
-    good = [event for event in block.events if not any(event is other for other, _ in bad)]
     parsed: list[_Parsed | None] = [*_parse(block, good)]
     if len(parsed) != len(good):  # find which: pyhepmc stops at the first one that it cannot read
         alone = [_parse(block, [event]) for event in good]

@@ -32,7 +32,7 @@ def refuse_existing(path: Path, *, overwrite: bool, inputs: Sequence[Path] = ())
         raise UsageError("is a directory, not a file to write", where=str(path))
     if path.exists() and not path.is_file():
         raise UsageError(
-            "is not an ordinary file", where=str(path), hint="ROOT files cannot be written to pipes or devices"
+            "is not an ordinary file", where=str(path), hint="files appear whole, which pipes and devices cannot"
         )
     if any(path.exists() and other.exists() and path.samefile(other) for other in inputs):
         raise UsageError("is an input of this very run", where=str(path), hint="choose another name for the output")

@@ -12,7 +12,6 @@ from fastsim.jit import kernel
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-N = 5
 # PARITY[k] is -1 where the packed off-diagonal element k (without the diagonal) joins a transverse parameter (dca_xy,
 # phi, q_over_pt) to a longitudinal one (dca_z, tan_lambda). Mirroring y -> -y turns a charge into its opposite and
 # changes the sign of the transverse ones only, so these correlations change sign with the charge.

@@ -48,6 +48,17 @@ def file_name(detector: Detector, species: Species, key: str) -> str:
     return f"{detector.name}.{species.name}.{key[:16]}{SUFFIX}"
 
 
+def find_lut(name: str, folder: Path | None = None) -> Path | None:
+    """The table of that file name: in `folder` alone if given, else among the shipped ones or in the user's cache."""
+    places = [folder] if folder else [resources.data_dir("luts"), cache_folder()]
+    return next((place / name for place in places if (place / name).is_file()), None)
+
+
+def cache_folder() -> Path:
+    """Where tables that are built on the way are kept."""
+    return resources.cache_dir() / "luts"
+
+
 def get_luts(
     detector: Detector,
     grid: Grid | None = None,
@@ -67,8 +78,7 @@ def get_luts(
     for done, kind in enumerate(species):
         key = lut_key(detector, kind, grid)
         name = file_name(detector, kind, key)
-        places = [folder] if folder else [resources.data_dir("luts"), resources.cache_dir() / "luts"]
-        path = next((place / name for place in places if (place / name).is_file()), None)
+        path = find_lut(name, folder)
         if path is None and folder:
             raise LutError(
                 f"no table of {kind.name} for this detector, grid and physics version ({name})",
@@ -79,7 +89,7 @@ def get_luts(
             if progress:
                 progress(kind.name, done, len(species))
             lut = build_lut(detector, kind, grid, command=command)
-            path = places[-1] / name
+            path = cache_folder() / name
             _keep(lut, path)
         else:
             lut = read_lut(path)

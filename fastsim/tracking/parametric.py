@@ -31,7 +31,7 @@ from fastsim.tracking import (
     STATUS,
     UNDEFINED_SPECIES,
     UNKNOWN_PDG,
-)  # fmt: skip
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,9 +42,7 @@ if TYPE_CHECKING:
     from fastsim.events import Columns, EventBatch
     from fastsim.rng import Streams
 
-ALONG_THE_BEAM = (
-    1e-9  # GeV: with less transverse momentum eta and q/pt are beyond any table (and any double, in the end)
-)
+ALONG_THE_BEAM = 1e-9  # GeV: with less pt, eta and q/pt are beyond any table (and beyond a double in the end)
 ERROR, NOT_RECONSTRUCTED, CLAMP = 0, 1, 2
 _RULES = {"error": ERROR, "not_reconstructed": NOT_RECONSTRUCTED, "clamp": CLAMP}
 
@@ -61,7 +59,7 @@ def classify(
     z_max: float,
     status: NDArray[np.uint8],
 ) -> None:
-    """Fill `status` (n,): whether each particle is a candidate for a track, and if not, why. `position` (n, 3) [cm]."""
+    """Fill `status` (n,): whether each particle is a candidate for a track, and if not, why. `position` (n, >= 3) [cm]."""
     for i in range(len(status)):
         if not final[i] or charge[i] == 0:
             status[i] = NOT_A_TRACK

@@ -100,6 +100,8 @@ def test_a_seed_keeps_the_other_changes(events):
     assert ak.to_list(batch.vertex_y) != ak.to_list(batch.vertex_y_true)
     (other,) = fastsim.simulate(events, card, seed=6)
     assert ak.to_list(batch.vertex_y) != ak.to_list(other.vertex_y)
+    with pytest.raises(CardError, match="seed: seed: must be greater than or equal to 0"):
+        next(fastsim.simulate(events, card, seed=-1))
 
 
 def test_identity_does_not_hold_places_and_packing(events, tmp_path):

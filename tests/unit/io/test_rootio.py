@@ -130,7 +130,7 @@ def test_output_that_cannot_be(tmp_path):
 def test_output_into_a_pipe(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     assert refusal(tmp_path / "pipe") == (
-        f"{tmp_path / 'pipe'}: is not an ordinary file\nhint: ROOT files cannot be written to pipes or devices"
+        f"{tmp_path / 'pipe'}: is not an ordinary file\nhint: files appear whole, which pipes and devices cannot"
     )
 
 

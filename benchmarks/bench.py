@@ -20,9 +20,7 @@ from fastsim import columns as c
 from fastsim.cli import _choose_kernel_cache
 from fastsim.io.aod import AodWriter
 from fastsim.io.hepmc import parse_block, read_blocks
-from fastsim.luts import Grid, build_lut, get_luts
-from fastsim.luts.build import layers_of, rules_of
-from fastsim.luts.kernels import fill_table, make_scratch
+from fastsim.luts import Grid, build_lut, get_luts, read_lut, write_lut
 from fastsim.rng import Streams
 from fastsim.run import Silent, find_luts, load_kernels, make_pipeline
 from fastsim.species import SPECIES
@@ -57,7 +55,7 @@ def read_with_pyhepmc(text, format_):
 def whole_job():
     """Steps of the job on the ttbar sample, and pyhepmc's own reading of the same text."""
     loaded = fastsim.load_card("alice3")
-    pipeline = make_pipeline(loaded, find_luts(loaded, Silent()).table())
+    pipeline = make_pipeline(loaded, find_luts(loaded, Silent()))
     load_kernels(pipeline)
     (block,) = read_blocks([str(SAMPLE)], max_events=10**6, max_particles=10**9, records=[])
     text = block.text(block.events)
@@ -100,9 +98,11 @@ def smearing():
     generator = np.random.default_rng(1)
     pt, phi = np.exp(generator.uniform(np.log(0.15), np.log(20), n)), generator.uniform(-np.pi, np.pi, n)
     eta = generator.uniform(-3, 3, n)
+    kinds = np.array([kind.mass for kind in SPECIES]), np.array([kind.c_tau for kind in SPECIES])
+    settings = p.Settings(0.01, 100.0, 4.0, 3e3, p.CLAMP, p.CLAMP, p.CLAMP, 2.0, False, 80.0, 350.0, *kinds)
     arguments = (
-        table, p.Settings(0.01, 100.0, 4.0, p.CLAMP, p.CLAMP, 2.0), np.arange(n), np.arange(n, dtype=np.uint64) // np.uint64(100),
-        (np.arange(n) % 100).astype(np.int32), generator.integers(0, 5, n).astype(np.int8),
+        table, settings, np.arange(n), np.arange(n, dtype=np.uint64) // np.uint64(100),
+        (np.arange(n) % 100).astype(np.int32), np.full(n, 50.0), generator.integers(0, 5, n).astype(np.int8),
         generator.choice([-1, 1], n).astype(np.int8), np.zeros((n, 3)), pt * np.cos(phi), pt * np.sin(phi), pt * np.sinh(eta),
         Streams(1).key("tracking/efficiency"), Streams(1).key("tracking/smearing"),
     )  # fmt: skip
@@ -110,28 +110,45 @@ def smearing():
     values = []
     for _ in range(REPEAT + 1):
         status = np.zeros(n, dtype=np.uint8)
-        values.append(cpu(p.smear_tracks, *arguments, status, np.zeros(3, dtype=np.int64), tracks)[0])
+        values.append(cpu(p.smear_tracks, *arguments, status, np.zeros(4, dtype=np.int64), tracks)[0])
     print("\nSmearing: 1e6 tracks, all included")
     line("smear_tracks", f"{1e6 * median(values[1:]) / n:.3f} us/track", "target: 0.6, prototype 0.39")
     line("of which reconstructed", f"{100 * tracks.is_reconstructed.mean():.1f} %")
 
 
 def tables():
-    """The five tables of the default grid."""
+    """A full set of tables, what an edited layer costs, and files."""
     detector = fastsim.load_detector("alice3_v2")
+    one_radius = [0.0, 0.5]
     build_lut(detector, SPECIES[0], Grid(n_pt=2, n_eta=2))
-    values = [cpu(lambda: [build_lut(detector, species) for species in SPECIES])[0] for _ in range(REPEAT)]
-    layers, rules = layers_of(detector), rules_of(detector)
-    grid = Grid()
-    out = np.zeros((grid.n_eta, grid.n_pt, 16), dtype=np.float32)
-    scratch = make_scratch(len(layers.r), rules.min_hits)
-    one = [
-        cpu(fill_table, layers, rules, grid.pt_centers, np.sinh(grid.eta_centers), 0.13957, 1.0, scratch, out)[0]
-        for _ in range(REPEAT)
-    ]
-    print("\nLookup tables: 5 species x 80 x 200 bins, after compilation")
-    line("set of five", f"{median(values):.3f} s", "target: 1 s")
-    line("per bin", f"{1e6 * median(one) / out[..., 0].size:.2f} us", "prototype 1.5-2.4")
+
+    def build(species, grid):
+        return [build_lut(detector, kind, grid) for kind in species]
+
+    full = Grid(r_edges=one_radius)
+    values, luts = zip(*(cpu(build, SPECIES, full) for _ in range(REPEAT)), strict=True)
+    quick = [cpu(build, SPECIES[:5], Grid(n_eta=40, n_pt=100, r_edges=one_radius, n_dnch=1))[0] for _ in range(REPEAT)]
+    every_radius = cpu(build, SPECIES, Grid())[0]
+    print(f"\nLookup tables of {detector.name} (35 measuring layers and disks, all physics on), CPU after compilation")
+    line("9 species x 20 dN_ch/deta x 80 eta x 200 pt", f"{median(values):.2f} s", "target: 4 s")
+    n_cells = sum(lut.covariance[..., 0].size for lut in luts[0])
+    line("per cell solved (eta > 0 only: the detector is mirrored)", f"{1e6 * median(values) / n_cells:.1f} us")
+    line("an edited layer: 5 species x 40 eta x 100 pt", f"{median(quick):.3f} s", "target: 0.3 s")
+    line("9 species with all 8 bins of the production radius", f"{every_radius:.2f} s")
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [Path(folder) / f"{lut.header.species}.lut" for lut in luts[0]]
+        for lut, path in zip(luts[0], paths, strict=True):
+            write_lut(lut, path)
+        line(
+            "9 species on disk",
+            f"{sum(path.stat().st_size for path in paths) / 1e6:.2f} MB",
+            "target: 10 MB; DelphesO2 899",
+        )
+        shipped = get_luts(detector, efficiencies=["every_hit_right"])
+        names = [Path(source) for source in shipped.sources]
+        line("the same with 8 radius bins", f"{sum(path.stat().st_size for path in names) / 1e6:.2f} MB")
+        loading = [cpu(lambda: [read_lut(path, ["every_hit_right"]) for path in names])[0] for _ in range(REPEAT)]
+        line("loading one species (8 radius bins)", f"{1e3 * median(loading) / len(names):.1f} ms", "target: 50 ms")
 
 
 def start_up():

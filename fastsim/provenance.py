@@ -77,7 +77,7 @@ def identity(
         "random_numbers": SCHEME,
         "resolved": json.loads(loaded.canonical()),
         "resolved_sha256": sha256(loaded.canonical().encode()).hexdigest(),
-        "luts": {lut.header.species: {"key": lut.header.key, "sha256": lut.sha256} for lut in luts.luts},
+        "luts": {lut.header.species: {"key": lut.header.key, "sha256": lut.header.sha256} for lut in luts.luts},
         "plugins": plugins,
         "inputs": [{"sha256": i.sha256, "first_event": i.first_event, "n_events": i.n_events} for i in inputs],
         "events": {"first": events[0], "end": events[1]},

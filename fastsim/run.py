@@ -19,12 +19,11 @@ from fastsim.errors import CardError, FastsimError, InputError
 from fastsim.io import aod, hepmc
 from fastsim.io.hepmc import Block, InputRecord, parse_block, read_blocks
 from fastsim.io.rootio import refuse_existing
-from fastsim.kernels.lookup import N_QUANTITIES, LutTable
-from fastsim.luts.store import LutSet, get_luts
+from fastsim.luts.store import LutSet, get_luts, no_table
 from fastsim.pipeline import Pipeline
 from fastsim.plugins import distribution, installed, load_kind, make_modules
 from fastsim.rng import Streams
-from fastsim.species import SPECIES
+from fastsim.species import SPECIES, by_name
 from fastsim.tracking import STATUS
 from fastsim.tracking.parametric import ParametricTracking
 from fastsim.tracking.primaries import Primaries
@@ -145,12 +144,15 @@ def process_block(block: Block, pipeline: Pipeline) -> Processed:
     return Processed(batch, counts, {"parse": parsing, **seconds}, errors)
 
 
-def make_pipeline(loaded: LoadedCard, table: LutTable) -> Pipeline:
+def make_pipeline(loaded: LoadedCard, luts: LutSet | None = None) -> Pipeline:
     """The modules of a card in working order; raises CardError or PluginError for what does not fit together."""
     tracking = loaded.card.tracking
+    table = (
+        luts.table(efficiency=tracking.efficiency, nearest=tracking.interpolation == "nearest") if luts else no_table()
+    )
     modules: list[Module] = [
         Primaries(tracking.dnch_deta_eta_max),
-        ParametricTracking(tracking, loaded.detector, table),
+        ParametricTracking(tracking, loaded.detector, table, luts.luts[0].header.grid if luts else None),
         *make_modules(loaded),
     ]
     return Pipeline(modules, Streams(loaded.card.seed))
@@ -158,8 +160,7 @@ def make_pipeline(loaded: LoadedCard, table: LutTable) -> Pipeline:
 
 def check_card(loaded: LoadedCard) -> None:
     """Raise CardError or PluginError if the card's modules cannot run, or do not make what the output needs."""
-    nothing = LutTable(np.zeros((len(SPECIES), 2, 2, N_QUANTITIES), dtype=np.float32), 0.0, 1.0, 0.0, 1.0)
-    made = {*c.READ, *(column for module in make_pipeline(loaded, nothing).modules for column in module.makes)}
+    made = {*c.READ, *(column for module in make_pipeline(loaded).modules for column in module.makes)}
     missing = [column for column in aod.NEEDS if column not in made]
     if missing:
         makers = sorted({kind for kind in installed() if set(missing) & set(getattr(load_kind(kind), "makes", ()))})
@@ -180,7 +181,10 @@ def find_luts(loaded: LoadedCard, progress: Progress) -> LutSet:
     """The tables that a card asks for, built where they are missing."""
     tracking = loaded.card.tracking
     folder = None if tracking.luts == "auto" else Path(tracking.luts)
-    return get_luts(loaded.detector, tracking.grid, folder=folder, progress=progress.luts, command="fastsim run")
+    return get_luts(
+        loaded.detector, tracking.grid, folder=folder, species=[by_name(name) for name in tracking.species],
+        efficiencies=[tracking.efficiency], progress=progress.luts, command="fastsim run",
+    )  # fmt: skip
 
 
 def simulate_files(
@@ -281,7 +285,7 @@ def _prepare(loaded: LoadedCard, progress: Progress, summary: Summary) -> tuple[
     """Tables found or built, kernels loaded or compiled."""
     start = time.perf_counter()
     luts = find_luts(loaded, progress)
-    pipeline = make_pipeline(loaded, luts.table())
+    pipeline = make_pipeline(loaded, luts)
     summary.seconds["find or build tables"] = time.perf_counter() - start
     start = time.perf_counter()
     progress.kernels(ready=False)

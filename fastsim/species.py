@@ -1,11 +1,13 @@
 """Tracked species and what is needed of the PDG's numbering.
 
-Masses are frozen here (a LUT must not change with a package release) and tested against the `particle` package
-(PDG 2024). Everything else about a PDG code is asked of `particle.PDGID`, which knows the numbering scheme.
+Masses and lifetimes are frozen here (a LUT must not change with a package release) and tested against the `particle`
+package (PDG 2024); nuclei against CODATA 2022, for that package lists the masses of atoms. Everything else about a PDG
+code is asked of `particle.PDGID`, which knows the numbering scheme.
 """
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,21 +18,26 @@ if TYPE_CHECKING:
 
 
 class Species(NamedTuple):
-    """One kind of track: short name, positive PDG code of it, mass [GeV] and charge [e] (absolute)."""
+    """One kind of track: short name, positive PDG code, mass [GeV], charge [e] (absolute) and c tau [cm]."""
 
     name: str
     pdg: int
     mass: float
     charge: int
     symbol: str
+    c_tau: float
 
 
 SPECIES: tuple[Species, ...] = (
-    Species("el", 11, 0.00051099895069, 1, "e"),
-    Species("mu", 13, 0.1056583755, 1, "μ"),
-    Species("pi", 211, 0.13957039, 1, "π"),
-    Species("ka", 321, 0.493677, 1, "K"),
-    Species("pr", 2212, 0.93827208943, 1, "p"),
+    Species("el", 11, 0.00051099895069, 1, "e", math.inf),
+    Species("mu", 13, 0.1056583755, 1, "μ", 65863.84),
+    Species("pi", 211, 0.13957039, 1, "π", 780.4421),
+    Species("ka", 321, 0.493677, 1, "K", 371.1247),
+    Species("pr", 2212, 0.93827208943, 1, "p", math.inf),
+    Species("de", 1000010020, 1.875612945, 1, "d", math.inf),
+    Species("tr", 1000010030, 2.80892113668, 1, "t", math.inf),
+    Species("he3", 1000020030, 2.80839161112, 2, "³He", math.inf),
+    Species("al", 1000020040, 3.7273794118, 2, "α", math.inf),
 )
 NAMES: tuple[str, ...] = tuple(s.name for s in SPECIES)
 

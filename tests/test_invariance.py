@@ -87,8 +87,9 @@ def test_permuted_particles_draw_the_same(ttbar):
 
     loaded = fastsim.load_card("alice3")
     (block,) = read_blocks([ttbar], events=(0, 2), max_events=10, max_particles=10**9, records=[])
-    table = find_luts(loaded, Silent()).table()
-    made, _, _ = make_pipeline(loaded, table).run(parse_block(block)[0])
+    luts = find_luts(loaded, Silent())
+    table = luts.table()
+    made, _, _ = make_pipeline(loaded, luts).run(parse_block(block)[0])
     tracking = p.ParametricTracking(loaded.card.tracking, loaded.detector, table)
     streams = Streams(1)
     events = made.event_index("track")
@@ -99,8 +100,9 @@ def test_permuted_particles_draw_the_same(ttbar):
     charge = made[c.CHARGE_TRUE]
     p.smear_tracks(
         table, tracking._settings, rows[order], made[c.EVENT_ID][events[order]], made[c.PARTICLE_INDEX][order],
-        p.species_of(made[c.PDG]), charge, production_points(made), px, py, pz, streams.key("tracking/efficiency"),
-        streams.key("tracking/smearing"), np.zeros(len(charge), dtype=np.uint8), np.zeros(3, dtype=np.int64), tracks,
+        made[c.DNCH_DETA][events[order]], p.species_of(made[c.PDG]), charge, production_points(made), px, py, pz,
+        streams.key("tracking/efficiency"), streams.key("tracking/smearing"), np.zeros(len(charge), dtype=np.uint8),
+        np.zeros(4, dtype=np.int64), tracks,
     )  # fmt: skip
     for k in range(5):
         np.testing.assert_array_equal(tracks.smeared[:, k], made[c.RECONSTRUCTED[k]][order])

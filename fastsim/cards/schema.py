@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from fastsim import toml
-from fastsim.luts.file import Grid
+from fastsim.luts.file import Efficiency, Grid
+from fastsim.species import NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,6 +21,7 @@ class Overflow(toml.Strict):
 
     pt: Annotated[Rule, Field(description="below or above the table's pt")]
     eta: Annotated[Rule, Field(description="beyond the table's |eta|")]
+    dnch_deta: Annotated[Rule, Field(description="events above the table's dN_ch/deta; below it the first bin holds")]
 
 
 class Tracking(toml.Strict):
@@ -29,9 +31,26 @@ class Tracking(toml.Strict):
     luts: Annotated[
         str, Field(description='"auto": found by their hash, else built; or a folder (relative to the card) with them')
     ]
-    undefined_species: Annotated[
-        Literal["skip", "error"], Field(description="charged final particles without a table, and unknown PDG codes")
+    species: Annotated[
+        list[Literal[NAMES]],  # type: ignore[valid-type]
+        Field(min_length=1, description="species that become tracks; only their tables are loaded"),
     ]
+    undefined_species: Annotated[
+        Literal["skip", "error"], Field(description="charged final particles of other species, and unknown PDG codes")
+    ]
+    interpolation: Annotated[
+        Literal["linear", "nearest"], Field(description='between the table\'s bins; "nearest" bin as DelphesO2')
+    ] = "linear"
+    efficiency: Annotated[
+        Efficiency,
+        Field(description="found with every hit right, or with no two wrong hits in a row (DelphesO2: eff, eff2)"),
+    ] = "every_hit_right"
+    decay_in_flight: Annotated[
+        bool,
+        Field(
+            description="lose pi, K and mu that decay before the end of the tracker; not if the generator decays them"
+        ),
+    ] = False
     overflow: Annotated[Overflow, Field(description="particles outside the table's axes")]
     dnch_deta_eta_max: Annotated[
         float,
@@ -65,6 +84,9 @@ class Card(toml.Strict):
     def faults(cls, data: dict[str, Any]) -> Iterator[tuple[toml.Path, str]]:
         """Faults between fields; `data` is the raw card."""
         tracking = data.get("tracking")
+        species = tracking.get("species") if isinstance(tracking, dict) else None
+        if isinstance(species, list) and len({str(name) for name in species}) < len(species):
+            yield ("tracking", "species"), f"lists a species twice: {', '.join(map(str, species))}"
         grid = tracking.get("grid") if isinstance(tracking, dict) else None
         if isinstance(grid, dict):
             for path, message in Grid.faults(grid):

@@ -68,10 +68,12 @@ def _tables() -> tuple[str, bool, str]:
     from fastsim.cards import load_card
     from fastsim.luts.build import lut_key
     from fastsim.luts.store import file_name, find_lut
-    from fastsim.species import SPECIES
+    from fastsim.species import by_name
 
     loaded = load_card("alice3")
-    names = [file_name(loaded.detector, s, lut_key(loaded.detector, s, loaded.card.tracking.grid)) for s in SPECIES]
+    tracking = loaded.card.tracking
+    kinds = [by_name(name) for name in tracking.species]
+    names = [file_name(loaded.detector, kind, lut_key(loaded.detector, kind, tracking.grid)) for kind in kinds]
     ready = sum(find_lut(name) is not None for name in names)
     return (
         "tables",

@@ -1,141 +1,314 @@
-"""`fastsim lut`: build, show and plot lookup tables."""
+"""`fastsim lut`: build, check, show, draw, compare, import and export lookup tables."""
 
 from __future__ import annotations
 
+import itertools
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fastsim.cli.console import Bars, out, print_json
-from fastsim.errors import UsageError
+from fastsim.cli.console import Bars, err, out, print_json
+from fastsim.errors import LutError, UsageError
 
 if TYPE_CHECKING:
-    from fastsim.luts import Lut
+    from collections.abc import Iterator, Sequence
 
-app = typer.Typer(help="Build, show and plot lookup tables.", no_args_is_help=True)
-Detector = Annotated[str, typer.Argument(help="Detector file, or the name of a shipped one.")]
+    from numpy.typing import NDArray
+    from rich.table import Table
+
+    from fastsim.detector import Detector
+    from fastsim.luts import Grid, Lut
+    from fastsim.luts.diff import Comparison
+
+app = typer.Typer(help="Build, check, show, draw, compare, import and export lookup tables.", no_args_is_help=True)
+SpeciesOption = Annotated[
+    str | None,
+    typer.Option("--species", help="Which species of a detector: el mu pi ka pr de tr he3 al (default: pi)."),
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")]
+TABLE_HELP = "A .lut file, DelphesO2's .dat, or a detector (its table is found or built)."
+_WIDTH = 110  # columns: a table is not cut when it goes into a file
+_SHOWN_PT = (0.05, 0.1, 0.2, 0.3, 0.5, 1, 2, 3, 5, 10, 20, 50, 100)
 
 
 @app.command()
 def build(
-    detector: Detector,
+    detector: Annotated[
+        str | None, typer.Argument(help="Detector file, or the name of a shipped one.", show_default=False)
+    ] = None,
     folder: Annotated[
         Path | None, typer.Option("--out", help="Folder for the tables (default: the user's cache).")
     ] = None,
     species: Annotated[
-        list[str] | None, typer.Option(help="el, mu, pi, ka or pr; may be repeated (default: all).")
+        list[str] | None,
+        typer.Option(help="el, mu, pi, ka, pr, de, tr, he3 or al; may be repeated (default: all there are)."),
     ] = None,
     pt_bins: Annotated[int, typer.Option(min=2, max=10000, help="Bins in pt, equal in the logarithm.")] = 200,
     eta_bins: Annotated[int, typer.Option(min=2, max=10000, help="Bins in eta.")] = 80,
+    dnch_bins: Annotated[
+        int, typer.Option(min=1, max=1000, help="Bins in dN_ch/deta, if the detector has an occupancy model.")
+    ] = 20,
     pt_range: Annotated[tuple[float, float], typer.Option(help="Edges in pt [GeV].")] = (0.01, 100.0),
     eta_max: Annotated[float, typer.Option(min=0.1, max=10.0, help="The tables cover -eta_max to eta_max.")] = 4.0,
+    r_edges: Annotated[
+        str | None, typer.Option(help="Edges of the production radius [cm], like 0,1,10 (default: the detector's).")
+    ] = None,
+    sample: Annotated[
+        Path | None,
+        typer.Option("--from-sample", help="Measure them in tracks of a full simulation (CSV, .npz, .root) instead."),
+    ] = None,
+    b_z: Annotated[float | None, typer.Option(help="Field of the sample [T].")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the sample's detector.")] = None,
+    overwrite: Overwrite = False,
 ) -> None:
-    """Compute efficiency and the full covariance on a grid in pt and eta, for each species."""
-    from time import process_time
+    """Compute efficiency and covariance on a grid, for each species; or measure them in a full simulation."""
+    from fastsim.luts import Grid
 
-    from fastsim.detector import load_detector
-    from fastsim.luts import Grid, build_lut, write_lut
-    from fastsim.luts.store import cache_folder, file_name
-    from fastsim.species import NAMES, by_name
-
-    chosen = [_species(name) for name in species or NAMES]
     if not 0 < pt_range[0] < pt_range[1]:
         raise UsageError(f"--pt-range {pt_range[0]:g} {pt_range[1]:g}: must increase and be positive")
-    found = load_detector(detector)
-    grid = Grid(n_pt=pt_bins, n_eta=eta_bins, pt_min=pt_range[0], pt_max=pt_range[1], eta_max=eta_max)
-    target = folder or cache_folder()
-    lines = []
-    with Bars() as progress:
-        for done, name in enumerate(chosen):
-            progress.luts(name, done, len(chosen))
-            begin = process_time()
-            lut = build_lut(found, by_name(name), grid, command=f"fastsim lut build {detector}")
-            seconds = process_time() - begin
-            path = target / file_name(found, by_name(name), lut.header.key)
-            try:
-                write_lut(lut, path)
-            except OSError as error:
-                raise UsageError(f"cannot be written ({error.strerror})", where=str(path)) from None
-            lines.append(
-                f"{path}  {path.stat().st_size / 1e6:.2f} MB, {1e6 * seconds / lut.values[..., 0].size:.2f} us per bin"
-            )
-        progress.luts("", len(chosen), len(chosen))
-    for line in lines:
-        out.print(line, highlight=False)
+    grid = Grid(
+        n_pt=pt_bins, n_eta=eta_bins, n_dnch=dnch_bins, pt_min=pt_range[0], pt_max=pt_range[1], eta_max=eta_max,
+        r_edges=_edges(r_edges),
+    )  # fmt: skip
+    chosen = [_species(item) for item in species or ()]
+    if detector and sample is None and b_z is None and name is None:
+        _build(detector, folder, chosen, grid)
+    elif not detector and sample and folder and b_z is not None and name:
+        _build_from_sample(sample, folder, chosen, grid, b_z, name, overwrite=overwrite)
+    else:
+        raise UsageError("give a DETECTOR; or --from-sample with --b-z, --name and --out, and no detector")
+
+
+@app.command()
+def check(
+    files: Annotated[list[Path], typer.Argument(help=".lut files, or DelphesO2's .dat.")],
+    detector: Annotated[str | None, typer.Option(help="They must also be tables of this detector.")] = None,
+) -> None:
+    """Check that tables are whole, unchanged, and positive definite everywhere. Exit code 3 if one is not."""
+    from fastsim.detector import load_detector
+    from fastsim.luts.check import check_lut
+
+    expected = load_detector(detector) if detector else None
+    problems, hint = [], ""
+    for path in files:
+        try:
+            lut = _read(path)
+            check_lut(lut, expected)
+        except LutError as error:
+            problems.append(f"{path}: {error.what}")
+            hint = error.hint
+            continue
+        header, n = lut.header, int(lut.is_valid.sum())
+        text = f"{header.species} in {header.detector}, {n:,} of {lut.is_valid.size:,} cells have a track"
+        out.print(f"{path}: fine, {text}; {', '.join(header.efficiencies)}", highlight=False, markup=False)
+    if problems:
+        raise LutError("\n".join(problems), hint=hint)
 
 
 @app.command()
 def show(
-    table: Annotated[str, typer.Argument(help="A .lut file, or a detector (its table is found or built).")],
-    species: Annotated[str, typer.Option(help="Which species of a detector.")] = "pi",
+    table: Annotated[str, typer.Argument(help=TABLE_HELP)],
+    species: SpeciesOption = None,
     eta: Annotated[float, typer.Option(help="In the eta bin that holds this value.")] = 0.0,
+    r: Annotated[float, typer.Option(help="Of tracks born at this radius [cm].")] = 0.0,
+    dnch_deta: Annotated[float, typer.Option(min=0.0, help="At the occupancy next to this one.")] = 0.0,
     json: Annotated[bool, typer.Option("--json", help="Print header and numbers as JSON.")] = False,
 ) -> None:
-    """Show resolution and efficiency against pt at one eta."""
-    import numpy as np
-    from rich.table import Table
-
+    """Show resolution and efficiency against pt at one eta, production radius and occupancy."""
     from fastsim.columns import PARAMETERS
 
     lut = _find(table, species)
-    pt = lut.header.grid.pt_centers
-    sigma = {name: lut.sigma(name, eta) for name in PARAMETERS}
-    efficiency = lut.efficiency(eta)
+    sigma = {name: lut.sigma(name, eta, r) for name in PARAMETERS}
+    efficiency = lut.efficiency(eta, r, dnch_deta)
     if json:
-        clean = {name: [None if np.isnan(x) else x for x in values.tolist()] for name, values in sigma.items()}
+        others = {name: lut.efficiency(eta, r, dnch_deta, name).tolist() for name in lut.efficiencies}
+        clean = {name: [x if x == x else None for x in values.tolist()] for name, values in sigma.items()}  # noqa: PLR0124
+        pt = lut.header.grid.pt_centers.tolist()
+        header = lut.header.model_dump()
         print_json(
-            {"header": lut.header.model_dump(), "pt": pt.tolist(), "efficiency": efficiency.tolist(), "sigma": clean}
+            {"header": header, "pt": pt, "efficiency": efficiency.tolist(), "efficiencies": others, "sigma": clean}
         )
-        return
-    header = lut.header
-    low, high = header.grid.eta_edges[[lut.eta_bin(eta), lut.eta_bin(eta) + 1]]
-    shown = Table(
-        title=f"Resolution of {header.species} in {header.detector}, {header.b_z:g} T, {low:g} < eta < {high:g}",
-        title_justify="left",
-        title_style="bold",
-    )
-    units = {"pt": "GeV", "found": "%", "σ(pt)/pt": "%", "dca_xy": "µm", "dca_z": "µm", "phi": "mrad", "tan λ": "1e-3"}
-    for name, unit in units.items():
-        shown.add_column(f"{name}\n{unit}", justify="right", no_wrap=True)
-    shown.add_column("σ(pt)/pt\nlog scale", no_wrap=True)
-    valid = np.flatnonzero(efficiency > 0)
-    picks = sorted(
-        {int(np.argmin(np.abs(np.log(pt / x)))) for x in (0.05, 0.1, 0.2, 0.3, 0.5, 1, 2, 3, 5, 10, 20, 50, 100)}
-    )
-    relative = sigma["q_over_pt"] * pt
-    longest = np.nanmax(np.log(relative[valid] / np.nanmin(relative[valid]))) or 1.0
-    for i in picks:
-        if i not in valid:
-            shown.add_row(f"{pt[i]:.3g}", "0", *["-"] * 5, "")
-            continue
-        bar = "▇" * (1 + round(9 * float(np.log(relative[i] / np.nanmin(relative[valid])) / longest)))
-        values = (
-            100 * relative[i],
-            1e4 * sigma["dca_xy"][i],
-            1e4 * sigma["dca_z"][i],
-            1e3 * sigma["phi"][i],
-            1e3 * sigma["tan_lambda"][i],
-        )
-        shown.add_row(f"{pt[i]:.3g}", f"{100 * efficiency[i]:.3g}", *(f"{x:.3g}" for x in values), bar)
-    out.print(shown)
+    else:
+        out.print(_resolutions(lut, sigma, efficiency, _title(lut, eta, r, dnch_deta)))
 
 
 @app.command()
 def plot(
-    tables: Annotated[list[str], typer.Argument(help=".lut files, or detectors (their tables are found or built).")],
+    tables: Annotated[list[str], typer.Argument(help=f"{TABLE_HELP} Several are drawn with different lines.")],
     path: Annotated[Path, typer.Option("--out", "-o", help="Picture to write: .png, .pdf or .svg.")],
-    species: Annotated[str, typer.Option(help="Which species of a detector.")] = "pi",
+    species: SpeciesOption = None,
     eta: Annotated[list[float] | None, typer.Option(help="Eta values, may be repeated (default: 0, 1, 2, 3).")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing picture.")] = False,
+    r: Annotated[float, typer.Option(help="Of tracks born at this radius [cm].")] = 0.0,
+    dnch_deta: Annotated[
+        list[float] | None, typer.Option(help="Occupancies of the efficiency, may be repeated (default: the lowest).")
+    ] = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Draw momentum resolution, pointing and efficiency against pt."""
     from fastsim.io.rootio import refuse_existing
     from fastsim.luts.plot import plot_luts
 
     refuse_existing(path, overwrite=overwrite)
-    plot_luts([_find(table, species) for table in tables], path, etas=eta or [0.0, 1.0, 2.0, 3.0])
+    luts = [_find(table, species) for table in tables]
+    plot_luts(luts, path, etas=eta, r=r, dnch_deta=dnch_deta or [0.0])
     out.print(str(path), highlight=False)
+
+
+@app.command()
+def diff(
+    first: Annotated[str, typer.Argument(help=TABLE_HELP)],
+    second: Annotated[str, typer.Argument(help="The other one.")],
+    species: SpeciesOption = None,
+    tolerance: Annotated[
+        float | None, typer.Option(min=0.0, help="Exit code 1 if a difference is larger, or nothing could be compared.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the comparison as JSON.")] = False,
+) -> None:
+    """Compare two tables: largest and median difference of each quantity, and where the largest is."""
+    from fastsim.luts.diff import compare_luts
+
+    found = compare_luts(_find(first, species), _find(second, species))
+    if json:
+        print_json({**found._asdict(), "differences": [item._asdict() for item in found.differences]})
+    else:
+        _print_comparison(found, first, second)
+    if tolerance is not None and (found.largest > tolerance or not found.n_both):
+        raise typer.Exit(1)
+
+
+@app.command("import")
+def import_(
+    files: Annotated[list[Path], typer.Argument(help="DelphesO2's lutCovm files of one detector.")],
+    folder: Annotated[Path, typer.Option("--out", help="Folder for the tables and the detector file.")],
+    name: Annotated[str | None, typer.Option(help="Name of the detector (default: from the files' names).")] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Import DelphesO2's binary tables, of any version; also writes the detector file to run them with."""
+    from fastsim.luts.lutcovm import import_lutcovm
+    from fastsim.luts.ready import write_ready
+
+    name = _detector_name(name or _common_name(files[0]))
+    luts, notes = [], []
+    with Bars() as progress:
+        for done, path in enumerate(files):
+            progress.luts(path.name, done, len(files))
+            lut, found = import_lutcovm(path, detector=name, command=f"fastsim lut import {path.name}")
+            luts.append(lut)
+            notes += [f"{path.name}: {note}" for note in found]
+        progress.luts("", len(files), len(files))
+    source = f"lutCovm tables of DelphesO2: {', '.join(path.name for path in files)}"
+    paths = write_ready(folder, name, luts, source=source, notes=notes, overwrite=overwrite)
+    _report(paths, notes)
+
+
+@app.command()
+def export(
+    table: Annotated[str, typer.Argument(help=TABLE_HELP)],
+    path: Annotated[Path, typer.Option("--out", "-o", help="File to write, like lutCovm.pi.dat.")],
+    species: SpeciesOption = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Export a table in the binary format of DelphesO2 and O2Physics, a detector's on their default grid."""
+    from fastsim.io.rootio import refuse_existing
+    from fastsim.luts.lutcovm import DEFAULT_GRID, export_lutcovm
+
+    refuse_existing(path, overwrite=overwrite)
+    lut = _find(table, species, DEFAULT_GRID)
+    try:
+        export_lutcovm(lut, path)
+    except OSError as error:
+        raise UsageError(f"cannot be written ({error.strerror})", where=str(path)) from None
+    out.print(f"{path}  {path.stat().st_size / 1e6:.1f} MB", highlight=False)
+
+
+# --- building ---
+
+
+def _build(detector: str, folder: Path | None, species: list[str], grid: Grid) -> None:
+    """Build from layers or formulas, and say what came out."""
+    from contextlib import suppress
+    from time import process_time
+
+    from fastsim.detector import load_detector
+    from fastsim.luts import build_lut, write_lut
+    from fastsim.luts.store import cache_folder, file_name
+    from fastsim.species import by_name
+
+    found = load_detector(detector)
+    there = list(_species_of(found))
+    chosen = species or there
+    lines = []
+    with Bars() as progress:
+        progress.luts(chosen[0], 0, len(chosen))
+        with suppress(LutError):  # compiles, which is not to be timed; so few cells may hold no track
+            build_lut(found, by_name(chosen[0]), grid.model_copy(update={"n_pt": 2, "n_eta": 2}))
+        for done, item in enumerate(chosen):
+            progress.luts(item, done, len(chosen))
+            begin = process_time()
+            lut = build_lut(found, by_name(item), grid, command=f"fastsim lut build {detector}")
+            seconds = process_time() - begin
+            path = (folder or cache_folder()) / file_name(found, by_name(item), lut.header.key)
+            try:
+                write_lut(lut, path)
+            except OSError as error:
+                raise UsageError(f"cannot be written ({error.strerror})", where=str(path)) from None
+            lines.append(
+                f"{path}  {path.stat().st_size / 1e6:.2f} MB, {1e6 * seconds / lut.is_valid.size:.2f} us per bin"
+            )
+        progress.luts("", len(chosen), len(chosen))
+    for line in lines:
+        out.print(line, highlight=False)
+
+
+def _species_of(detector: Detector) -> Iterator[str]:
+    """The species that tables can be built of."""
+    from fastsim.species import NAMES
+
+    if detector.tables:
+        raise UsageError(f"{detector.name} is made of ready tables: there is nothing to build")
+    having = [name for formula in detector.formulas for name in formula.species] if detector.formulas else NAMES
+    yield from (name for name in NAMES if name in having)
+
+
+def _build_from_sample(
+    sample: Path, folder: Path, species: list[str], grid: Grid, b_z: float, name: str, *, overwrite: bool
+) -> None:
+    """Build from a full simulation's tracks, and say what came out."""
+    from fastsim.luts.ready import write_ready
+    from fastsim.luts.sample import build_from_sample, species_in_sample
+    from fastsim.luts.sample_file import read_sample
+    from fastsim.species import by_name
+
+    name = _detector_name(name)
+    if not 0 < abs(b_z) <= 20:
+        raise UsageError(f"--b-z {b_z:g}: must be up to 20 T, and not 0")
+    luts, notes = [], []
+    with Bars() as progress:
+        tracks = read_sample(sample)
+        chosen = [by_name(item) for item in species] or species_in_sample(tracks)
+        for done, item in enumerate(chosen):
+            progress.luts(item.name, done, len(chosen))
+            command = f"fastsim lut build --from-sample {sample.name} --b-z {b_z:g} --name {name}"
+            lut, found = build_from_sample(tracks, item, grid, detector=name, b_z=b_z, command=command)
+            luts.append(lut)
+            notes += [f"{item.name}: {note}" for note in found]
+        progress.luts("", len(chosen), len(chosen))
+    if not luts:
+        raise LutError("no reconstructed track of a tracked species", where=str(sample))
+    source = f"tracks of a full simulation: {sample.name}, sha256 {tracks.sha256}"
+    _report(write_ready(folder, name, luts, source=source, notes=notes, overwrite=overwrite), notes)
+
+
+def _report(paths: Sequence[Path], notes: Sequence[str]) -> None:
+    for note in notes:
+        err.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
+    for path in paths:
+        out.print(str(path), highlight=False)
+
+
+# --- what was meant ---
 
 
 def _species(name: str) -> str:
@@ -146,14 +319,122 @@ def _species(name: str) -> str:
     return name
 
 
-def _find(table: str, species: str) -> Lut:
+def _edges(text: str | None) -> list[float] | None:
+    """Numbers of `--r-edges`."""
+    if text is None:
+        return None
+    try:
+        edges = [float(part) for part in text.split(",")]
+    except ValueError:
+        edges = []
+    if len(edges) < 2 or edges[0] != 0 or not all(a < b < 1e6 for a, b in itertools.pairwise(edges)):
+        raise UsageError(f"--r-edges {text}: must be numbers that begin at 0 and increase, like 0,1,10")
+    return edges
+
+
+def _detector_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_.-]+", name):
+        raise UsageError(f"--name {name}: may hold letters, digits, dots, dashes and underscores only")
+    return name
+
+
+def _common_name(path: Path) -> str:
+    """What a lutCovm file's name says besides the species: lutCovm.pi.5kG.rmin20.dat is of 5kG.rmin20."""
+    from fastsim.species import NAMES
+
+    parts = [part for part in path.name.removesuffix(".dat").split(".") if part not in {"lutCovm", *NAMES}]
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", ".".join(parts)) or "imported"
+
+
+def _read(path: Path) -> Lut:
+    """The table in a file of either kind."""
+    from fastsim.luts import read_lut
+    from fastsim.luts.lutcovm import SUFFIX, import_lutcovm
+
+    return import_lutcovm(path, detector=_common_name(path))[0] if path.suffix == SUFFIX else read_lut(path)
+
+
+def _find(table: str, species: str | None, grid: Grid | None = None) -> Lut:
     """The table in a file, or that of a detector."""
     from fastsim.detector import load_detector
-    from fastsim.luts import get_luts, read_lut
+    from fastsim.luts import get_luts
     from fastsim.species import by_name
 
-    if table.endswith(".lut"):
-        return read_lut(Path(table))
-    kind = by_name(_species(species))
+    if table.endswith((".lut", ".dat")):
+        lut = _read(Path(table))
+        if species not in {None, lut.header.species}:
+            raise UsageError(f"--species {_species(species or '')}: the table is of {lut.header.species}", where=table)
+        return lut
+    kind = by_name(_species(species or "pi"))
     with Bars() as progress:
-        return get_luts(load_detector(table), species=[kind], progress=progress.luts, command="fastsim lut").luts[0]
+        return get_luts(load_detector(table), grid, species=[kind], progress=progress.luts, command="fastsim lut").luts[
+            0
+        ]
+
+
+# --- printing ---
+
+
+def _title(lut: Lut, eta: float, r: float, dnch_deta: float) -> str:
+    """Which bins are shown."""
+    header, grid = lut.header, lut.header.grid
+    edges = grid.eta_edges[len(grid.eta_edges) // 2 :] if header.mirrored else grid.eta_edges
+    low, high = edges[lut.eta_bin(eta) :][:2]
+    text = f"Resolution of {header.species} in {header.detector}, {header.b_z:g} T, {low:g} < eta < {high:g}"
+    more = []
+    if grid.n_r > 1:
+        low, high = (grid.r_edges or [])[lut.r_bin(r) :][:2]
+        more.append(f"born at {low:g} < r < {high:g} cm")
+    if grid.n_dnch > 1:
+        nearest = grid.dnch_centers[lut.dnch_bin(dnch_deta)]
+        more.append(f"dN_ch/deta = {nearest:.3g}")
+    return "\n".join([text, ", ".join(more)]) if more else text
+
+
+def _resolutions(lut: Lut, sigma: dict[str, NDArray[Any]], efficiency: NDArray[Any], title: str) -> Table:
+    """Resolutions (n_pt,) and efficiency (n_pt,) at some pt, in the units of the trade."""
+    import numpy as np
+    from rich.table import Table
+
+    shown = Table(title=title, title_justify="left", title_style="bold")
+    units = {"pt": "GeV", "found": "%", "σ(pt)/pt": "%", "dca_xy": "µm", "dca_z": "µm", "phi": "mrad", "tan λ": "1e-3"}
+    for name, unit in units.items():
+        shown.add_column(f"{name}\n{unit}", justify="right", no_wrap=True)
+    shown.add_column("σ(pt)/pt\nlog scale", no_wrap=True)
+    pt = lut.header.grid.pt_centers
+    relative = sigma["q_over_pt"] * pt / lut.header.charge
+    valid = np.flatnonzero(np.isfinite(relative))
+    length = np.zeros(len(pt))
+    if len(valid):
+        length[valid] = np.log(relative[valid] / relative[valid].min())
+        length *= 9 / (length.max() or 1.0)
+    for i in sorted({int(np.argmin(np.abs(np.log(pt / x)))) for x in _SHOWN_PT}):
+        if i not in valid:
+            shown.add_row(f"{pt[i]:.3g}", "0", *["-"] * 5, "")
+            continue
+        factors = {"dca_xy": 1e4, "dca_z": 1e4, "phi": 1e3, "tan_lambda": 1e3}
+        values = [100 * relative[i], *(factor * sigma[name][i] for name, factor in factors.items())]
+        bar = "▇" * (1 + round(float(length[i])))
+        shown.add_row(f"{pt[i]:.3g}", f"{100 * efficiency[i]:.3g}", *(f"{x:.3g}" for x in values), bar)
+    return shown
+
+
+def _print_comparison(found: Comparison, first: str, second: str) -> None:
+    """Differences by quantity, and how many cells there were."""
+    from rich.console import Console
+    from rich.table import Table
+
+    shown = Table()
+    for name in ("quantity\n", "largest\n", "median\n", "at pt\nGeV", "eta\n", "r\ncm", "dN_ch/deta\n"):
+        shown.add_column(name, justify="left" if name == "quantity\n" else "right", no_wrap=True)
+    for item in found.differences:
+        values = [f"{100 * x:.2g} %" if item.is_relative else f"{x:.2g}" for x in (item.largest, item.median)]
+        place = [f"{item.pt:.3g}", f"{item.eta:.3g}", f"{item.r:g}"] if item.largest else []
+        occupancy = "" if item.dnch_deta is None or not item.largest else f"{item.dnch_deta:.3g}"
+        shown.add_row(item.name, *values, *(place or [""] * 3), occupancy)
+    Console(width=max(out.width, _WIDTH)).print(shown)
+    text = "; interpolated, because the axes differ" if found.is_interpolated else ""
+    out.print(f"{found.n_both:,} cells have a track in both{text}", highlight=False)
+    for n, which in ((found.n_first_only, first), (found.n_second_only, second)):
+        if n:
+            out.print(f"{n:,} cells have one in {which} only", highlight=False, markup=False)

@@ -25,7 +25,7 @@ def warmup(
     with Bars() as progress:
         luts = find_luts(loaded, progress)
         progress.kernels(ready=False)
-        load_kernels(make_pipeline(loaded, luts.table()))
+        load_kernels(make_pipeline(loaded, luts))
         progress.kernels(ready=True)
     out.print(f"ready after {perf_counter() - begin:.1f} s", highlight=False)
     out.print(f"kernels: {os.environ['NUMBA_CACHE_DIR']}", highlight=False)

@@ -1,6 +1,7 @@
-"""Conventions of the multiple-scattering logarithm, by name: what detector files may say and kernels understand.
+"""Conventions by name: what detector files may say and kernels understand as numbers.
 
-They differ by up to 40 % (`reference/tracking.md` 0 has who uses what), so a detector file must name the one it means.
+Those of the multiple-scattering logarithm differ by up to 40 % (`reference/tracking.md` 0 has who uses what), so a
+detector file must name the one that it means.
 """
 
 from __future__ import annotations
@@ -15,3 +16,12 @@ DESCRIPTIONS: Final[dict[Convention, str]] = {
     "pdg_whole_path": "PDG formula, the logarithm taken of the whole path's thickness",
     "no_log": "no logarithmic term, as O2's correctForMaterial",
 }
+
+EnergyLoss = Literal["none", "mean"]
+ENERGY_LOSS: Final[dict[EnergyLoss, int]] = {"none": 0, "mean": 1}
+
+Straggling = Literal["none", "bohr", "aliroot"]
+STRAGGLING: Final[dict[Straggling, int]] = {"none": 0, "bohr": 1, "aliroot": 2}
+
+Electrons = Literal["none", "bethe_heitler"]
+ELECTRONS: Final[dict[Electrons, int]] = {"none": 0, "bethe_heitler": 1}

@@ -61,10 +61,12 @@ def transport(s: float, c: float, tan_lambda: float, b_z: float, jacobian: NDArr
     Exact to first order in the change for any turning angle. Source: derived in docs/lut.md, tested by differences.
     """
     a = c * s
-    sin_a = math.sin(a)
-    cos_a = math.cos(a)
-    sin_over_c = s * sinc_1(a)
-    half_sinc = sinc_1(0.5 * a)
+    sin_half = math.sin(0.5 * a)
+    cos_half = math.cos(0.5 * a)
+    sin_a = 2.0 * sin_half * cos_half
+    cos_a = 1.0 - 2.0 * sin_half * sin_half
+    half_sinc = sin_half / (0.5 * a) if abs(a) > 1e-3 else sinc_1(0.5 * a)
+    sin_over_c = s * half_sinc * cos_half
     versine_over_c = 0.5 * a * s * half_sinc * half_sinc  # (1 - cos a) / c
     versine_over_c2 = 0.5 * s * s * half_sinc * half_sinc  # (1 - cos a) / c^2
     dc = -curvature_constant * b_z  # dc / d(q/pt)

@@ -1,9 +1,4 @@
-"""The table maker's physics: what a set of cylinders measures of a track, by a track fit without hits.
-
-An information filter runs along the exact helix from the outermost measurement inwards. The state is the local
-perigee (`kernels.helix`), so at the origin the inverse of the information is the covariance of the track parameters.
-Starting from zero information the result is exact for the linearised problem: no seed covariance enters.
-"""
+"""The table maker's cells: a track's chance to be found and its mean covariance, over all that can happen to its hits."""
 
 from __future__ import annotations
 
@@ -14,198 +9,61 @@ import numpy as np
 
 from fastsim.jit import kernel
 from fastsim.kernels.covariance import cholesky_5, invert_5
-from fastsim.kernels.helix import arc_length_1, curvature_1, transport
-from fastsim.kernels.scattering import highland_1
+from fastsim.kernels.energy_loss import ELECTRON_MASS
+from fastsim.kernels.fit import add_hit, change_state, cross_inwards, cross_outwards, fit_inwards, predict
+from fastsim.kernels.helix import curvature_1
+from fastsim.kernels.surfaces import MOST_LOST
+from fastsim.kernels.walk import Path, go_back, make_path, measure_1, scatter, walk
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-PHYSICS_VERSION = 1  # part of every table's hash: change it whenever a number in a table could change
+    from fastsim.kernels.surfaces import Surfaces
+    from fastsim.kernels.walk import Rules
 
+PHYSICS_VERSION = 2  # part of every table's hash: change it whenever a number in a table could change
 
-class Layers(NamedTuple):
-    """Cylinders sorted by radius, as kernels see them; lengths in cm. Passive ones have efficiency 0."""
-
-    r: NDArray[np.float64]
-    half_length: NDArray[np.float64]
-    x_over_x0: NDArray[np.float64]
-    sigma_rphi: NDArray[np.float64]
-    sigma_z: NDArray[np.float64]
-    efficiency: NDArray[np.float64]
-
-
-class Rules(NamedTuple):
-    """What a track is: field [T], scattering convention, hits needed, largest sin(incidence), radius to be reached [cm]."""
-
-    b_z: float
-    convention: int
-    min_hits: int
-    max_sin_incidence: float
-    min_radius: float
-
-
-@kernel
-def crossings(
-    layers: Layers, rules: Rules, c: float, tan_lambda: float, index: NDArray[np.int64], arc: NDArray[np.float64]
-) -> int:
-    """Which layers a track from the origin crosses on its first way out: fills `index` and `arc` [cm], returns how many.
-
-    A layer counts where sin(incidence) = r |c| / 2 stays within the rules and the crossing within the layer's length.
-    """
-    n = 0
-    for i in range(len(layers.r)):
-        if 0.5 * layers.r[i] * abs(c) > rules.max_sin_incidence:
-            break
-        s = arc_length_1(layers.r[i], c)
-        if abs(s * tan_lambda) <= layers.half_length[i]:
-            index[n] = i
-            arc[n] = s
-            n += 1
-    return n
-
-
-@kernel
-def add_measurement(
-    information: NDArray[np.float64], sigma_rphi: float, sigma_z: float, sin_incidence: float, tan_lambda: float
-) -> None:
-    """Add a hit on a cylinder, measured in r-phi and in z at fixed radius [cm], to the information (5, 5)."""
-    cos_incidence = math.sqrt(1.0 - sin_incidence * sin_incidence)
-    slide = tan_lambda * sin_incidence / cos_incidence  # dz at fixed r for a shift n across the track
-    w_rphi = 1.0 / (cos_incidence * sigma_rphi) ** 2
-    w_z = 1.0 / (sigma_z * sigma_z)
-    information[0, 0] += w_rphi + w_z * slide * slide
-    information[0, 1] += w_z * slide
-    information[1, 0] += w_z * slide
-    information[1, 1] += w_z
-
-
-@kernel
-def add_noise(information: NDArray[np.float64], g2: float, g3: float, g4: float, variance: float) -> None:
-    """Spread the state along g = (0, 0, g2, g3, g4) with this variance: (I^-1 + v g g^T)^-1 by Sherman and Morrison."""
-    u0 = information[0, 2] * g2 + information[0, 3] * g3 + information[0, 4] * g4
-    u1 = information[1, 2] * g2 + information[1, 3] * g3 + information[1, 4] * g4
-    u2 = information[2, 2] * g2 + information[2, 3] * g3 + information[2, 4] * g4
-    u3 = information[3, 2] * g2 + information[3, 3] * g3 + information[3, 4] * g4
-    u4 = information[4, 2] * g2 + information[4, 3] * g3 + information[4, 4] * g4
-    u = (u0, u1, u2, u3, u4)
-    scale = 1.0 / (1.0 / variance + u2 * g2 + u3 * g3 + u4 * g4)
-    for i in range(5):
-        for j in range(5):
-            information[i, j] -= scale * u[i] * u[j]
-
-
-@kernel
-def move_inwards(information: NDArray[np.float64], jacobian: NDArray[np.float64], work: NDArray[np.float64]) -> None:
-    """F^T I F in place, for the Jacobian F (5, 5) of the outward transport; `work` (5, 5) is overwritten."""
-    for i in range(5):
-        for j in range(5):
-            total = 0.0
-            for k in range(5):
-                total += information[i, k] * jacobian[k, j]
-            work[i, j] = total
-    for i in range(5):
-        for j in range(i + 1):
-            total = 0.0
-            for k in range(5):
-                total += jacobian[k, i] * work[k, j]
-            information[i, j] = total
-            information[j, i] = total
+EVERY_HIT_RIGHT, NO_WRONG_PAIR = 0, 1  # DelphesO2's eff and eff2
+LN_SIGMA_STEP, RHO_STEP, EFFICIENCY_STEP = 2.0**-14, 2.0**-15, 2.0**-16  # precision of stored values
+NEGLECTED = 1e-3  # probability of the patterns that are not worth a fit
 
 
 class Scratch(NamedTuple):
     """Work space of one table, allocated once."""
 
-    crossed: NDArray[np.int64]
-    arc: NDArray[np.float64]
-    theta2: NDArray[np.float64]
-    jacobians: NDArray[np.float64]
-    is_hit: NDArray[np.bool_]
+    path: Path
+    share: NDArray[np.float64]
+    lossy: NDArray[np.int64]
+    chosen: NDArray[np.int64]
+    symmetric: NDArray[np.float64]
+    right: NDArray[np.float64]
+    inwards: NDArray[np.float64]
     information: NDArray[np.float64]
     covariance: NDArray[np.float64]
     total: NDArray[np.float64]
     work: NDArray[np.float64]
-    probabilities: NDArray[np.float64]
+    found: NDArray[np.float64]
+    views: NDArray[np.float64]
+    row: NDArray[np.float64]
+    efficiency: NDArray[np.float64]
+
+
+def make_scratch(n_surfaces: int, min_hits: int, n_dnch: int) -> Scratch:
+    """Work space for so many surfaces and occupancies."""
+    return Scratch(
+        path=make_path(n_surfaces), share=np.zeros(n_surfaces), lossy=np.zeros(n_surfaces, dtype=np.int64),
+        chosen=np.zeros(MOST_LOST, dtype=np.int64), symmetric=np.zeros(MOST_LOST + 1), right=np.zeros(n_surfaces),
+        inwards=np.zeros((n_surfaces, 2)), information=np.zeros((5, 5)), covariance=np.zeros((5, 5)), total=np.zeros((5, 5)),
+        work=np.zeros((2, 5, 5)), found=np.zeros(min_hits), views=np.zeros((2, 2)), row=np.zeros(5),
+        efficiency=np.zeros((2, n_dnch)),
+    )  # fmt: skip
 
 
 @kernel
-def fit_pattern(layers: Layers, n: int, c: float, tan_lambda: float, q_over_pt: float, scratch: Scratch) -> bool:
-    """Covariance at the origin for the hits marked in `scratch.is_hit`; fills `scratch.covariance`, False if singular."""
-    information = scratch.information
-    information[:, :] = 0.0
-    cosh2 = 1.0 + tan_lambda * tan_lambda
-    for k in range(n - 1, -1, -1):
-        i = scratch.crossed[k]
-        if scratch.is_hit[k]:
-            add_measurement(information, layers.sigma_rphi[i], layers.sigma_z[i], 0.5 * c * layers.r[i], tan_lambda)
-        variance = scratch.theta2[k]
-        if variance > 0.0 and information[0, 0] > 0.0:
-            # A kick in the dip plane changes tan_lambda and, |p| being kept, q/pt; one across it changes phi.
-            add_noise(information, 0.0, cosh2, q_over_pt * tan_lambda, variance)
-            add_noise(information, math.sqrt(cosh2), 0.0, 0.0, variance)
-        move_inwards(information, scratch.jacobians[k], scratch.work[0])
-    return invert_5(information, scratch.covariance, scratch.work)
-
-
-@kernel
-def prepare(
-    layers: Layers, rules: Rules, c: float, tan_lambda: float, p: float, beta: float, charge: float, scratch: Scratch
-) -> int:
-    """Everything about the crossings that does not depend on which hits are found; returns the number of crossings."""
-    n = crossings(layers, rules, c, tan_lambda, scratch.crossed, scratch.arc)
-    slope = math.sqrt(1.0 + tan_lambda * tan_lambda)
-    t_total = 0.0
-    t_path = 0.0  # as far as the outermost measuring layer: what lies behind it changes nothing
-    for k in range(n):
-        i = scratch.crossed[k]
-        sin_incidence = 0.5 * c * layers.r[i]
-        scratch.theta2[k] = layers.x_over_x0[i] * slope / math.sqrt(1.0 - sin_incidence * sin_incidence)
-        t_total += scratch.theta2[k]
-        if layers.efficiency[i] > 0.0:
-            t_path = t_total
-    previous = 0.0
-    for k in range(n):
-        scratch.theta2[k] = (
-            highland_1(scratch.theta2[k], max(t_path, scratch.theta2[k]), p, beta, charge, rules.convention) ** 2
-        )
-        transport(scratch.arc[k] - previous, c, tan_lambda, rules.b_z, scratch.jacobians[k])
-        previous = scratch.arc[k]
-    return n
-
-
-@kernel
-def probability_of_hits(layers: Layers, n: int, min_hits: int, scratch: Scratch) -> float:
-    """Probability of at least `min_hits` hits on the crossed layers, each with its own efficiency (exact recursion)."""
-    below = scratch.probabilities  # below[m] = P(exactly m hits so far), m < min_hits
-    below[:] = 0.0
-    below[0] = 1.0
-    for k in range(n):
-        efficiency = layers.efficiency[scratch.crossed[k]]
-        for m in range(min_hits - 1, -1, -1):
-            below[m] = below[m] * (1.0 - efficiency) + (below[m - 1] * efficiency if m > 0 else 0.0)
-    missing = 0.0
-    for m in range(min_hits):
-        missing += below[m]
-    return max(1.0 - missing, 0.0)
-
-
-@kernel
-def add_pattern(
-    layers: Layers, rules: Rules, n: int, c: float, tan_lambda: float, q_over_pt: float, lost_a: int, lost_b: int,
-    scratch: Scratch,
-) -> float:  # fmt: skip
-    """Add the covariance with up to two lost hits to `scratch.total`, by its probability, which is returned."""
-    probability = 1.0
-    n_hits = 0
-    for k in range(n):
-        efficiency = layers.efficiency[scratch.crossed[k]]
-        lost = k in (lost_a, lost_b)
-        scratch.is_hit[k] = efficiency > 0.0 and not lost
-        n_hits += scratch.is_hit[k]
-        if efficiency > 0.0:
-            probability *= 1.0 - efficiency if lost else efficiency
-    if n_hits < rules.min_hits or probability <= 0.0:
-        return 0.0
-    if not fit_pattern(layers, n, c, tan_lambda, q_over_pt, scratch):
+def add_fit(surfaces: Surfaces, n: int, tan_lambda: float, probability: float, scratch: Scratch) -> float:
+    """Add the covariance of the hits in `scratch.share` to `scratch.total` with this probability, which is returned."""
+    fit_inwards(surfaces, scratch.path, n, tan_lambda, scratch.share, scratch.information, scratch.work[0])
+    if not invert_5(scratch.information, scratch.covariance, scratch.work):
         return 0.0
     for i in range(5):
         for j in range(5):
@@ -214,95 +72,301 @@ def add_pattern(
 
 
 @kernel
-def solve_track(
-    layers: Layers, rules: Rules, pt: float, tan_lambda: float, mass: float, charge: float, scratch: Scratch
-) -> float:
-    """Efficiency of a track from the origin; its mean covariance (5, 5) over hit patterns goes to `scratch.total`.
+def mean_covariance(surfaces: Surfaces, rules: Rules, n: int, tan_lambda: float, scratch: Scratch) -> bool:
+    """Fill `scratch.total` with the mean covariance over the hits that may be lost; False if nothing can be fitted.
 
-    Patterns with up to two lost hits are summed by their probability (the table maker refuses detectors where more
-    would matter). Returns 0 where there is no track.
+    Patterns are summed by their probability, more and more lost hits until the rest is below 0.1 % or four are lost. The rest
+    is taken as one pattern: each hit enters with the share of them in which it is there (their covariance is then too
+    small; tests/physics says by how much). The hits of drift volumes always enter by their efficiency: there are many.
     """
     scratch.total[:, :] = 0.0
-    q_over_pt = charge / pt
-    c = curvature_1(q_over_pt, rules.b_z)
-    if 0.5 * rules.min_radius * abs(c) > rules.max_sin_incidence:
-        return 0.0
-    p = pt * math.sqrt(1.0 + tan_lambda * tan_lambda)
-    beta = p / math.sqrt(p * p + mass * mass)
-    n = prepare(layers, rules, c, tan_lambda, p, beta, charge, scratch)
-    efficiency = probability_of_hits(layers, n, rules.min_hits, scratch)
-    if efficiency <= 0.0:
-        return 0.0
-    weight = add_pattern(layers, rules, n, c, tan_lambda, q_over_pt, -1, -1, scratch)
-    for a in range(n):
-        efficiency_a = layers.efficiency[scratch.crossed[a]]
-        if 0.0 < efficiency_a < 1.0:
-            weight += add_pattern(layers, rules, n, c, tan_lambda, q_over_pt, a, -1, scratch)
-            for b in range(a):
-                if 0.0 < layers.efficiency[scratch.crossed[b]] < 1.0:
-                    weight += add_pattern(layers, rules, n, c, tan_lambda, q_over_pt, a, b, scratch)
+    n_hits = 0
+    n_lossy = 0
+    none = 1.0  # probability that nothing is lost
+    symmetric = scratch.symmetric  # [m]: sum over all m-tuples of the product of their odds to be lost
+    symmetric[:] = 0.0
+    symmetric[0] = 1.0
+    for k in range(n):
+        i = scratch.path.surface[k]
+        e = surfaces.efficiency[i]
+        scratch.share[k] = e if surfaces.repeated[i] or e <= 0.0 else 1.0
+        n_hits += e > 0.0
+        if 0.0 < e < 1.0 and not surfaces.repeated[i]:
+            scratch.lossy[n_lossy] = k
+            n_lossy += 1
+            none *= e
+            for m in range(MOST_LOST, 0, -1):
+                symmetric[m] += symmetric[m - 1] * (1.0 - e) / e
+    weight = 0.0
+    rest = 1.0
+    for n_lost in range(min(MOST_LOST, n_lossy) + 1):
+        if n_hits - n_lost >= rules.min_hits:
+            weight += add_patterns(surfaces, n, tan_lambda, n_lossy, n_lost, none, scratch)
+        rest -= none * symmetric[n_lost]
+        if rest < NEGLECTED:
+            break
+    if rest >= NEGLECTED:
+        weight += add_rest(surfaces, rules, n, tan_lambda, none, rest, scratch)
     if weight <= 0.0:
-        return 0.0
+        return False
     for i in range(5):
         for j in range(5):
             scratch.total[i, j] /= weight
-    return efficiency
+    return True
 
 
 @kernel
-def store_cell(
-    covariance: NDArray[np.float64], efficiency: float, cell: NDArray[np.float32], work: NDArray[np.float64]
-) -> bool:
-    """Write efficiency, ln sigma and rho to a cell (16,) float32; False if what was *stored* is not positive definite."""
-    cell[0] = efficiency
+def add_patterns(
+    surfaces: Surfaces, n: int, tan_lambda: float, n_lossy: int, n_lost: int, none: float, scratch: Scratch
+) -> float:
+    """Add the covariances of all patterns with exactly `n_lost` lost hits to `scratch.total`; returns their probability."""
+    chosen = scratch.chosen
+    for m in range(n_lost):
+        chosen[m] = m
+    weight = 0.0
+    while True:
+        probability = none
+        for m in range(n_lost):
+            k = scratch.lossy[chosen[m]]
+            e = surfaces.efficiency[scratch.path.surface[k]]
+            probability *= (1.0 - e) / e
+            scratch.share[k] = 0.0
+        weight += add_fit(surfaces, n, tan_lambda, probability, scratch)
+        for m in range(n_lost):
+            scratch.share[scratch.lossy[chosen[m]]] = 1.0
+        m = n_lost - 1  # the next combination in lexical order
+        while m >= 0 and chosen[m] == n_lossy - n_lost + m:
+            m -= 1
+        if m < 0:
+            return weight
+        chosen[m] += 1
+        for following in range(m + 1, n_lost):
+            chosen[following] = chosen[following - 1] + 1
+
+
+@kernel
+def add_rest(
+    surfaces: Surfaces, rules: Rules, n: int, tan_lambda: float, none: float, rest: float, scratch: Scratch
+) -> float:
+    """Add all patterns with more than MOST_LOST lost hits as one, with each hit's mean share in them; returns its probability."""
+    expected = 0.0
+    for k in range(n):
+        i = scratch.path.surface[k]
+        e = surfaces.efficiency[i]
+        if 0.0 < e < 1.0 and not surfaces.repeated[i]:
+            few = 0.0  # probability that of the others at most MOST_LOST are lost
+            without = 0.0
+            for m in range(MOST_LOST + 1):
+                without = scratch.symmetric[m] - without * (1.0 - e) / e
+                few += none / e * without
+            scratch.share[k] = min(max(e * (1.0 - few) / rest, 0.0), 1.0)
+        expected += scratch.share[k]
+    if expected < rules.min_hits:
+        return 0.0
+    return add_fit(surfaces, n, tan_lambda, rest, scratch)
+
+
+@kernel
+def wrong_hit_areas(surfaces: Surfaces, rules: Rules, n: int, tan_lambda: float, scratch: Scratch) -> None:
+    """Fill `scratch.right` (n,): x such that the right hit is picked with probability 1 / (1 + x dN_ch/deta).
+
+    The window on a surface is that of the predictions from outside and from inside together, each with DelphesO2's seed,
+    plus the hit's own resolution; the hit density is that of tracks from the beam line. 0 where there is no danger:
+    passive surfaces, and drift volumes, which this model does not describe.
+    Source: DelphesO2 DetectorK::SolveTrack (reference/delpheso2.md 2.2, steps 5 to 7).
+    """
+    path = scratch.path
+    information = scratch.information
+    information[:, :] = 0.0
+    for k in range(n - 1, -1, -1):
+        i = path.surface[k]
+        cross_inwards(information, tan_lambda, path.q_over_pt[k], path.theta2[k], path.loss[k], path.jitter[k])
+        if surfaces.efficiency[i] > 0.0:
+            if not surfaces.repeated[i]:
+                directions(i >= surfaces.n_cylinders, path.sin_incidence[k], tan_lambda, scratch.views)
+                predict(information, path.q_over_pt[k], scratch.views, scratch.inwards[k])
+            add_hit(information, surfaces.sigma[i], path.views[k], 1.0)
+        change_state(information, path.jacobian[k], scratch.work[0])
+    go_back(rules, n, tan_lambda, path)
+    information[:, :] = 0.0
+    outwards = scratch.row[:2]
+    for k in range(n):
+        i = path.surface[k]
+        change_state(information, path.backward[k], scratch.work[0])
+        scratch.right[k] = 0.0
+        if surfaces.efficiency[i] > 0.0:
+            if not surfaces.repeated[i]:
+                is_disk = i >= surfaces.n_cylinders
+                directions(is_disk, path.sin_incidence[k], tan_lambda, scratch.views)
+                predict(information, path.q_over_pt[k], scratch.views, outwards)
+                area = window_1(scratch.inwards[k], outwards, surfaces.sigma[i])
+                density = hit_density_1(is_disk, path.r[k], path.z[k], rules.average_rapidity)
+                scratch.right[k] = 2.0 * math.pi * area * density
+            add_hit(information, surfaces.sigma[i], path.views[k], 1.0)
+        cross_outwards(
+            information, tan_lambda, path.q_over_pt[k], path.theta2[k], path.loss[k], path.jitter[k], scratch.row
+        )
+
+
+@kernel
+def directions(is_disk: bool, sin_incidence: float, tan_lambda: float, views: NDArray[np.float64]) -> None:
+    """Fill `views` (2, 2) with what r-phi and the other direction on a surface measure."""
+    cos_incidence = math.sqrt(1.0 - sin_incidence * sin_incidence)
+    for m in range(2):
+        views[m, 0], views[m, 1] = measure_1(is_disk, 0.5 * math.pi * m, sin_incidence, cos_incidence, tan_lambda)
+
+
+@kernel
+def window_1(inwards: NDArray[np.float64], outwards: NDArray[np.float64], sigma: NDArray[np.float64]) -> float:
+    """Product of the two widths [cm2] of a search window: the two predictions (2,) together, and the hit's resolution (2,)."""
+    area = 1.0
+    for m in range(2):
+        resolution = sigma[m] if sigma[m] < math.inf else 0.0  # along a wire nothing is measured
+        area *= inwards[m] * outwards[m] / (inwards[m] + outwards[m]) + resolution * resolution
+    return math.sqrt(area)
+
+
+@kernel
+def hit_density_1(is_disk: bool, r: float, z: float, average_rapidity: float) -> float:
+    """Hits per cm2 and unit of dN_ch/deta, of straight tracks from the origin; on cylinders at the average rapidity."""
+    density = 1.0 / (2.0 * math.pi * r * r)
+    if is_disk:
+        return density * abs(z) / math.hypot(r, z)  # at fixed z: d eta / dr = tanh(eta) / r
+    return density / math.cosh(average_rapidity)  # at fixed r: d eta / dz = 1 / (r cosh(eta))
+
+
+@kernel
+def probability_of_hits(surfaces: Surfaces, n: int, min_hits: int, dnch_deta: float, scratch: Scratch) -> float:
+    """Probability of at least `min_hits` hits, each found with its surface's efficiency, and none of them wrong (exact)."""
+    exactly = scratch.found  # exactly[m] = P(m hits so far and all right), m < min_hits
+    exactly[:] = 0.0
+    exactly[0] = 1.0
+    any_number = 1.0  # P(all right), any number of hits
+    n_certain = 0
+    for k in range(n):
+        e = surfaces.efficiency[scratch.path.surface[k]]
+        n_certain += e == 1.0
+        if e > 0.0:
+            any_number *= 1.0 - e + e / (1.0 + scratch.right[k] * dnch_deta)
+    if n_certain >= min_hits:
+        return any_number
+    for k in range(n):
+        e = surfaces.efficiency[scratch.path.surface[k]]
+        if e > 0.0:
+            right = e / (1.0 + scratch.right[k] * dnch_deta)
+            for m in range(min_hits - 1, -1, -1):
+                exactly[m] = exactly[m] * (1.0 - e) + (exactly[m - 1] * right if m > 0 else 0.0)
+    for m in range(min_hits):
+        any_number -= exactly[m]
+    return max(any_number, 0.0)
+
+
+@kernel
+def probability_of_wrong_pair(surfaces: Surfaces, n: int, dnch_deta: float, scratch: Scratch) -> float:
+    """Sum over neighbouring measuring surfaces of the probability that both hits are wrong, at most 1 (DelphesO2's eff2)."""
+    total = 0.0
+    before = 0.0
+    for k in range(n):
+        if surfaces.efficiency[scratch.path.surface[k]] > 0.0:
+            x = scratch.right[k] * dnch_deta
+            wrong = x / (1.0 + x)
+            total += before * wrong
+            before = wrong
+    return min(total, 1.0)
+
+
+@kernel
+def solve_track(
+    surfaces: Surfaces, rules: Rules, pt: float, tan_lambda: float, mass: float, charge: float, r_birth: float,
+    dnch_deta: NDArray[np.float64], scratch: Scratch,
+) -> bool:  # fmt: skip
+    """Mean covariance (5, 5) of a track in `scratch.total`, its efficiencies (2, n_dnch) in `scratch.efficiency`.
+
+    Born at radius `r_birth` [cm] on a track from the beam line; `dnch_deta` (n_dnch,). False where there is no track.
+    """
+    scratch.efficiency[:, :] = 0.0
+    if 0.5 * rules.min_radius * abs(curvature_1(charge / pt, rules.b_z)) > rules.max_sin_incidence:
+        return False
+    n = walk(surfaces, rules, pt, tan_lambda, mass, charge, r_birth, scratch.path)
+    scatter(surfaces, rules, n, tan_lambda, mass, charge, scratch.path)
+    scratch.right[:n] = 0.0
+    found = probability_of_hits(surfaces, n, rules.min_hits, 0.0, scratch)
+    if found <= 0.0 or not mean_covariance(surfaces, rules, n, tan_lambda, scratch):
+        return False
+    if scratch.total[2, 2] > 1.0:  # the direction is not even known to a radian: hits in one place do not make a track
+        return False
+    if rules.average_rapidity >= 0.0:
+        wrong_hit_areas(surfaces, rules, n, tan_lambda, scratch)
+    for d in range(len(dnch_deta)):
+        scratch.efficiency[EVERY_HIT_RIGHT, d] = probability_of_hits(surfaces, n, rules.min_hits, dnch_deta[d], scratch)
+        scratch.efficiency[NO_WRONG_PAIR, d] = found * (
+            1.0 - probability_of_wrong_pair(surfaces, n, dnch_deta[d], scratch)
+        )
+    if mass < 1.01 * ELECTRON_MASS:
+        for i in range(5):
+            for j in range(5):
+                scratch.total[i, j] *= rules.electron_scale * rules.electron_scale
+    return True
+
+
+@kernel
+def round_1(x: float, step: float) -> float:
+    """Round x to a multiple of `step`."""
+    return math.floor(x / step + 0.5) * step
+
+
+@kernel
+def store_cell(covariance: NDArray[np.float64], cell: NDArray[np.float32], work: NDArray[np.float64]) -> bool:
+    """Write ln sigma and rho to a cell (15,) float32; False if what was *stored* is not positive definite.
+
+    Rounded to steps that no track sees (6e-5 of sigma, 1.5e-5 in rho), which makes files several times smaller. Parameters that
+    are all but fully correlated (slow nuclei) may lose that by rounding: then the correlations are drawn in by as
+    little as it needs, at most 4e-4.
+    """
     for i in range(5):
-        cell[1 + i] = math.log(math.sqrt(covariance[i, i]))
-    k = 6
-    for i in range(5):
-        work[0, i, i] = 1.0
-        for j in range(i):
-            cell[k] = covariance[i, j] / math.sqrt(covariance[i, i] * covariance[j, j])
-            work[0, i, j] = cell[k]
-            k += 1
-    return cholesky_5(work[0], work[1])
+        cell[i] = round_1(0.5 * math.log(covariance[i, i]), LN_SIGMA_STEP)
+    for shrink in (1.0, 1.0 - 3e-5, 1.0 - 1e-4, 1.0 - 4e-4):
+        k = 5
+        for i in range(5):
+            work[0, i, i] = 1.0
+            for j in range(i):
+                cell[k] = round_1(shrink * covariance[i, j] / math.sqrt(covariance[i, i] * covariance[j, j]), RHO_STEP)
+                work[0, i, j] = cell[k]
+                k += 1
+        if cholesky_5(work[0], work[1]):
+            return True
+    return False
 
 
 @kernel
 def fill_table(
-    layers: Layers,
+    surfaces: Surfaces,
     rules: Rules,
-    pt: NDArray[np.float64],
+    r_births: NDArray[np.float64],
     tan_lambda: NDArray[np.float64],
+    pt: NDArray[np.float64],
+    dnch_deta: NDArray[np.float64],
     mass: float,
     charge: float,
     scratch: Scratch,
-    table: NDArray[np.float32],
+    covariance: NDArray[np.float32],
+    efficiency: NDArray[np.float32],
 ) -> int:
-    """Fill a table (n_eta, n_pt, 16) for one species; returns the number of cells that could not be stored."""
+    """Fill `covariance` (n_r, n_eta, n_pt, 15) and `efficiency` (2, n_dnch, n_r, n_eta, n_pt); returns how many cells failed."""
     n_bad = 0
-    for i in range(len(tan_lambda)):
-        for j in range(len(pt)):
-            cell = table[i, j]
-            efficiency = solve_track(layers, rules, pt[j], tan_lambda[i], mass, charge, scratch)
-            if efficiency > 0.0 and store_cell(scratch.total, efficiency, cell, scratch.work):
-                continue
-            n_bad += efficiency > 0.0
-            cell[0] = 0.0
-            cell[1:] = np.nan
+    for h in range(len(r_births)):
+        for i in range(len(tan_lambda)):
+            for j in range(len(pt)):
+                cell = covariance[h, i, j]
+                is_track = solve_track(
+                    surfaces, rules, pt[j], tan_lambda[i], mass, charge, r_births[h], dnch_deta, scratch
+                )
+                if is_track and store_cell(scratch.total, cell, scratch.work):
+                    for k in range(2):
+                        for d in range(len(dnch_deta)):
+                            efficiency[k, d, h, i, j] = round_1(scratch.efficiency[k, d], EFFICIENCY_STEP)
+                    continue
+                n_bad += is_track
+                cell[:] = np.nan
+                efficiency[:, :, h, i, j] = 0.0
     return n_bad
-
-
-def make_scratch(n_layers: int, min_hits: int) -> Scratch:
-    """Work space for `n_layers` layers."""
-    return Scratch(
-        crossed=np.zeros(n_layers, dtype=np.int64),
-        arc=np.zeros(n_layers),
-        theta2=np.zeros(n_layers),
-        jacobians=np.zeros((n_layers, 5, 5)),
-        is_hit=np.zeros(n_layers, dtype=np.bool_),
-        information=np.zeros((5, 5)),
-        covariance=np.zeros((5, 5)),
-        total=np.zeros((5, 5)),
-        work=np.zeros((2, 5, 5)),
-        probabilities=np.zeros(min_hits),
-    )

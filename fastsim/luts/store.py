@@ -1,22 +1,24 @@
-"""Finding tables by the hash of what made them: shipped ones, the user's cache, or built now."""
+"""Finding tables by the hash of what made them: shipped ones, the user's cache, or built now; or those a detector names."""
 
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from fastsim import resources
 from fastsim.errors import LutError
-from fastsim.kernels.lookup import N_QUANTITIES, LutTable
-from fastsim.luts.build import build_lut, lut_key
-from fastsim.luts.file import SUFFIX, Grid, Lut, read_lut, write_lut
-from fastsim.species import SPECIES, Species
+from fastsim.kernels.lookup import LutTable
+from fastsim.luts.build import build_lut, lut_key, resolve
+from fastsim.luts.file import SUFFIX, Efficiency, Grid, Lut, hash_of, read_lut, write_lut
+from fastsim.species import NAMES, SPECIES, Species
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from fastsim.detector import Detector
 
@@ -24,23 +26,48 @@ log = logging.getLogger(__name__)
 
 
 class LutSet(NamedTuple):
-    """Tables of all tracked species of one detector, and where each came from."""
+    """Tables of a run's species of one detector, all on the same axes, and where each came from."""
 
     luts: tuple[Lut, ...]
     sources: tuple[str, ...]
 
-    def table(self) -> LutTable:
-        """All species as one array for the kernels; a species without a table has efficiency 0 everywhere."""
-        grid = self.luts[0].header.grid
-        values = np.full((len(SPECIES), grid.n_eta, grid.n_pt, N_QUANTITIES), np.nan, dtype=np.float32)
-        values[..., 0] = 0.0
-        names = [species.name for species in SPECIES]
-        for lut in self.luts:
-            values[names.index(lut.header.species)] = lut.values
-        eta, log_pt = grid.eta_edges, np.log(grid.pt_edges)
-        return LutTable(
-            values, float(eta[0]), float(eta[1] - eta[0]), float(log_pt[0]), float((log_pt[-1] - log_pt[0]) / grid.n_pt)
+    def table(self, *, efficiency: Efficiency = "every_hit_right", nearest: bool = False) -> LutTable:
+        """The species' tables as arrays for the kernels."""
+        header = self.luts[0].header
+        grid = header.grid
+        if without := [
+            source for lut, source in zip(self.luts, self.sources, strict=True) if efficiency not in lut.efficiencies
+        ]:
+            raise LutError(
+                f"has no efficiency {efficiency!r} (it has {', '.join(self.luts[0].efficiencies)})",
+                where=without[0],
+                hint="see tracking.efficiency in the card",
+            )
+        row = np.full(len(SPECIES), -1, dtype=np.int8)
+        for i, lut in enumerate(self.luts):
+            row[NAMES.index(lut.header.species)] = i
+        eta = grid.eta_edges
+        log_pt, log_dnch = (
+            np.log([low, high]) for low, high in ((grid.pt_min, grid.pt_max), (grid.dnch_min, grid.dnch_max))
         )
+        return LutTable(
+            row,
+            np.ascontiguousarray([lut.covariance for lut in self.luts], dtype=np.float32),
+            np.ascontiguousarray([np.moveaxis(lut.efficiencies[efficiency], 0, -1) for lut in self.luts]),
+            np.array(grid.r_edges, dtype=np.float64),
+            0.0 if header.mirrored else float(eta[0]), float(eta[1] - eta[0]),
+            float(log_pt[0]), float((log_pt[1] - log_pt[0]) / grid.n_pt),
+            float(log_dnch[0]), float((log_dnch[1] - log_dnch[0]) / grid.n_dnch),
+            header.mirrored, nearest,
+        )  # fmt: skip
+
+
+def no_table() -> LutTable:
+    """A table of no species, to make modules from before tables are there."""
+    return LutTable(
+        np.full(len(SPECIES), -1, dtype=np.int8), np.zeros((0, 1, 2, 2, 15), dtype=np.float32),
+        np.zeros((0, 1, 2, 2, 1), dtype=np.float32), np.array([0.0, 1.0]), 0.0, 1.0, 0.0, 1.0, 0.0, 1.0, False, False,
+    )  # fmt: skip
 
 
 def file_name(detector: Detector, species: Species, key: str) -> str:
@@ -65,43 +92,99 @@ def get_luts(
     *,
     folder: Path | None = None,
     species: Sequence[Species] = SPECIES,
+    efficiencies: Sequence[Efficiency] | None = None,
     progress: Callable[[str, int, int], None] | None = None,
     command: str = "",
 ) -> LutSet:
-    """Tables of a detector, one for each species.
+    """Tables of a detector, one for each species, with the named efficiencies (all if None).
 
     Looked for in `folder` alone if it is given (a missing one is a LutError), else in the shipped `luts/` and the
     user's cache; what is found nowhere is built and kept in the cache. `progress(name, done, total)` is told of builds.
+    A detector of ready tables has only those.
     """
-    grid = grid or Grid()
+    grid = resolve(grid or Grid(), detector)
     luts, sources = [], []
     for done, kind in enumerate(species):
-        key = lut_key(detector, kind, grid)
-        name = file_name(detector, kind, key)
-        path = find_lut(name, folder)
-        if path is None and folder:
-            raise LutError(
-                f"no table of {kind.name} for this detector, grid and physics version ({name})",
-                where=str(folder),
-                hint=f'make it with `fastsim lut build {detector.name} --out {folder}`, or say luts = "auto" in the card',
-            )
-        if path is None:
-            if progress:
-                progress(kind.name, done, len(species))
-            lut = build_lut(detector, kind, grid, command=command)
-            path = cache_folder() / name
-            _keep(lut, path)
+        if detector.tables:
+            lut, source = _named(detector, kind, efficiencies)
         else:
-            lut = read_lut(path)
-            if lut.header.key != key:
-                raise LutError(
-                    "the table's hash is not the one of its name", where=str(path), hint="delete it, it will be rebuilt"
-                )
+            told = partial(progress, kind.name, done, len(species)) if progress else None
+            lut, source = _found(detector, kind, grid, folder, efficiencies, told, command)
         luts.append(lut)
-        sources.append(str(path))
-    if progress:
+        sources.append(source)
+    if progress and not detector.tables:
         progress("", len(species), len(species))
+    _check_alike(luts, sources)
     return LutSet(tuple(luts), tuple(sources))
+
+
+def _found(
+    detector: Detector, kind: Species, grid: Grid, folder: Path | None, efficiencies: Sequence[Efficiency] | None,
+    build_begins: Callable[[], object] | None, command: str,
+) -> tuple[Lut, str]:  # fmt: skip
+    """The table by its hash, or built and kept."""
+    key = lut_key(detector, kind, grid)
+    name = file_name(detector, kind, key)
+    path = find_lut(name, folder)
+    if path is None and folder:
+        raise LutError(
+            f"no table of {kind.name} for this detector, grid and physics version ({name})",
+            where=str(folder),
+            hint=f'make it with `fastsim lut build {detector.name} --out {folder}`, or say luts = "auto" in the card',
+        )
+    if path is None:
+        if build_begins:
+            build_begins()
+        lut = build_lut(detector, kind, grid, command=command)
+        path = cache_folder() / name
+        _keep(lut, path)
+        return lut, str(path)
+    lut = read_lut(path, _available(detector, efficiencies))
+    if lut.header.key != key:
+        raise LutError(
+            "the table's hash is not the one of its name", where=str(path), hint="delete it, it will be rebuilt"
+        )
+    return lut, str(path)
+
+
+def _available(detector: Detector, efficiencies: Sequence[Efficiency] | None) -> Sequence[Efficiency] | None:
+    """Formulas know one efficiency only."""
+    return None if detector.formulas else efficiencies
+
+
+def _named(detector: Detector, kind: Species, efficiencies: Sequence[Efficiency] | None) -> tuple[Lut, str]:
+    """The table that a detector file names for the species; raises LutError if it is not the one that was meant."""
+    for entry in detector.tables:
+        if entry.species == kind.name:
+            lut = read_lut(Path(entry.file))
+            header = lut.header
+            wanted = header.efficiencies if efficiencies is None else efficiencies
+            if missing := [name for name in wanted if name not in lut.efficiencies]:
+                raise LutError(f"has no efficiency {', '.join(missing)}", where=entry.file)
+            for what, told, found in (
+                ("hash", entry.sha256, hash_of(lut.covariance, lut.efficiencies)),
+                ("species", entry.species, header.species),
+                ("field", detector.b_z, header.b_z),
+            ):
+                if told != found:
+                    raise LutError(
+                        f"the table's {what} is {found}, {detector.name} says {told}",
+                        where=entry.file,
+                        hint="make or import the table again, or correct the detector file",
+                    )
+            return replace(lut, efficiencies={k: v for k, v in lut.efficiencies.items() if k in wanted}), entry.file
+    raise LutError(
+        f"no table for species {kind.name}",
+        where=detector.name,
+        hint=f"it has some for {', '.join(entry.species for entry in detector.tables)}; see tracking.species in the card",
+    )
+
+
+def _check_alike(luts: Sequence[Lut], sources: Sequence[str]) -> None:
+    """Raise LutError if tables of one set have different axes: the kernels take one set of axes for all."""
+    for lut, source in zip(luts, sources, strict=True):
+        if (lut.header.grid, lut.header.mirrored) != (luts[0].header.grid, luts[0].header.mirrored):
+            raise LutError(f"has other axes than {sources[0]}", where=source, hint="make them with one grid")
 
 
 def _keep(lut: Lut, path: Path) -> None:

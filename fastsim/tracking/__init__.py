@@ -7,7 +7,7 @@ from typing import Final
 # What became of a particle (`particle.track_status`), in the words of the summary.
 NOT_A_TRACK: Final = 0
 RECONSTRUCTED: Final = 1
-SECONDARY: Final = 2
+BORN_OUTSIDE: Final = 2
 UNDEFINED_SPECIES: Final = 3
 UNKNOWN_PDG: Final = 4
 OUT_OF_RANGE: Final = 5
@@ -18,7 +18,7 @@ CANDIDATE: Final = 8  # on the way only: never in a result
 STATUS: Final[dict[int, str]] = {
     NOT_A_TRACK: "neutral or not final",
     RECONSTRUCTED: "reconstructed",
-    SECONDARY: "born outside the innermost layer",
+    BORN_OUTSIDE: "born beyond the last layer",
     UNDEFINED_SPECIES: "species without a table",
     UNKNOWN_PDG: "unknown PDG code",
     OUT_OF_RANGE: "outside the table's range",

@@ -1,6 +1,6 @@
-"""Parametric tracking: every charged particle from inside the innermost layer is smeared by its lookup table.
+"""Parametric tracking: every charged particle is smeared by its lookup table, in the bin of its production radius.
 
-In this order: which particles are candidates, the smearing of one track and of many, and the module.
+In this order: which particles are candidates, the fate and the smearing of one track and of many, and the module.
 """
 
 from __future__ import annotations
@@ -11,23 +11,24 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from fastsim import columns as c
-from fastsim.errors import InputError
+from fastsim.detector.geometry import elements
+from fastsim.errors import CardError, InputError
 from fastsim.events import offsets_from_counts, production_points
 from fastsim.jit import kernel
 from fastsim.kernels.covariance import PARITY, cholesky_5
-from fastsim.kernels.helix import perigee_1, wrap_1
+from fastsim.kernels.helix import arc_length_1, curvature_1, perigee_1, wrap_1
 from fastsim.kernels.lookup import LutTable, lookup_1
 from fastsim.module import Made
 from fastsim.rng import Key, Word, normals_1, uniforms_1
-from fastsim.species import UNKNOWN_CHARGE, species_of
+from fastsim.species import SPECIES, UNKNOWN_CHARGE, species_of
 from fastsim.tracking import (
+    BORN_OUTSIDE,
     CANDIDATE,
     INEFFICIENCY,
     NO_SOLUTION,
     NOT_A_TRACK,
     OUT_OF_RANGE,
     RECONSTRUCTED,
-    SECONDARY,
     STATUS,
     UNDEFINED_SPECIES,
     UNKNOWN_PDG,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from fastsim.columns import Column
     from fastsim.detector import Detector
     from fastsim.events import Columns, EventBatch
+    from fastsim.luts.file import Grid
     from fastsim.rng import Streams
 
 ALONG_THE_BEAM = 1e-9  # GeV: with less pt, eta and q/pt are beyond any table (and beyond a double in the end)
@@ -68,7 +70,7 @@ def classify(
         elif species[i] < 0:
             status[i] = UNDEFINED_SPECIES
         elif math.hypot(position[i, 0], position[i, 1]) >= r_max or abs(position[i, 2]) >= z_max:
-            status[i] = SECONDARY
+            status[i] = BORN_OUTSIDE
         elif math.hypot(px[i], py[i]) < ALONG_THE_BEAM:
             status[i] = OUT_OF_RANGE
         else:
@@ -122,14 +124,52 @@ def smear_1(
 
 
 class Settings(NamedTuple):
-    """What the card and the table's axes say, for the kernel."""
+    """What the card, the table's axes and the detector say, for the kernel; mass [GeV] and c tau [cm] by species."""
 
     pt_min: float
     pt_max: float
     eta_max: float
+    dnch_max: float
     pt_rule: int
     eta_rule: int
+    dnch_rule: int
     b_z: float
+    decays: bool
+    r_out: float
+    z_out: float
+    mass: NDArray[np.float64]
+    c_tau: NDArray[np.float64]
+
+
+@kernel
+def survival_1(
+    r_birth: float,
+    pt: float,
+    tan_lambda: float,
+    charge: float,
+    b_z: float,
+    r_out: float,
+    z_out: float,
+    mass: float,
+    c_tau: float,
+) -> float:
+    """Probability not to decay before the end of the tracker at `r_out`, `z_out` [cm], or the first half turn.
+
+    The path is that of a track from the beam line, from the production radius on: exp(-L m / (p c tau)).
+    Source: PDG review, "Kinematics", 49.13; Delphes' DecayFilter removes the same tracks.
+    """
+    if math.isinf(c_tau):
+        return 1.0
+    c = curvature_1(charge / pt, b_z)
+    end = arc_length_1(r_out, c)
+    if math.isnan(end):
+        end = math.pi / abs(c)
+    if tan_lambda != 0.0:
+        end = min(end, z_out / abs(tan_lambda))
+    begin = arc_length_1(r_birth, c)
+    if math.isnan(begin) or begin >= end:
+        return 1.0
+    return math.exp(-(end - begin) * mass / (pt * c_tau))  # sqrt(1 + tan^2) of path and momentum cancel
 
 
 class Tracks(NamedTuple):
@@ -154,6 +194,7 @@ def smear_tracks(
     rows: NDArray[np.int64],
     event_id: NDArray[np.uint64],
     particle_index: NDArray[np.int32],
+    dnch_deta: NDArray[np.float64],
     species: NDArray[np.int8],
     charge: NDArray[np.int8],
     position: NDArray[np.float64],
@@ -169,8 +210,8 @@ def smear_tracks(
     """Look up, lose or smear the candidates.
 
     `rows` (n,) are the candidates' rows among the particles (all particle columns and `status` are per particle);
-    `event_id` and `particle_index` are per candidate. `outside` (3,) counts pt below, pt above and |eta| beyond the
-    table (pt only of those that the rule for eta lets pass). Rows that are not reconstructed keep NaN.
+    `event_id`, `particle_index` and `dnch_deta` are per candidate. `outside` (4,) counts pt below, pt above, |eta| beyond and
+    dN_ch/deta above the table (each only of those that the rules before let pass). Rows that are not reconstructed keep NaN.
     """
     cell = np.empty(16)
     work = np.zeros((2, 5, 5))
@@ -196,10 +237,21 @@ def smear_tracks(
             if settings.pt_rule != CLAMP:
                 status[i] = OUT_OF_RANGE
                 continue
-        if not lookup_1(table, species[i], eta, math.log(pt), cell):
+        if dnch_deta[n] > settings.dnch_max:
+            outside[3] += 1
+            if settings.dnch_rule != CLAMP:
+                status[i] = OUT_OF_RANGE
+                continue
+        r = math.hypot(position[i, 0], position[i, 1])
+        if not lookup_1(table, species[i], r, eta, math.log(pt), math.log(max(dnch_deta[n], 1e-300)), cell):
             status[i] = NO_SOLUTION
             tracks.efficiency[n] = 0.0
             continue
+        if settings.decays:
+            cell[0] *= survival_1(
+                r, pt, pz[i] / pt, float(charge[i]), settings.b_z, settings.r_out, settings.z_out,
+                settings.mass[species[i]], settings.c_tau[species[i]],
+            )  # fmt: skip
         tracks.efficiency[n] = cell[0]
         u, _ = uniforms_1(0, particle_index[n], event_id[n], efficiency_key.k0, efficiency_key.k1)
         if u >= cell[0]:
@@ -215,9 +267,10 @@ def smear_tracks(
         smeared[2] = wrap_1(smeared[2])
         status[i] = RECONSTRUCTED
         tracks.is_reconstructed[n] = True
-        tracks.pt[n] = 1.0 / abs(smeared[4])
+        n_charges = abs(charge[i])  # its magnitude is taken from the truth: the curvature alone measures pt / |q|
+        tracks.pt[n] = n_charges / abs(smeared[4])
         tracks.eta[n] = math.asinh(smeared[3])
-        tracks.charge[n] = 1 if smeared[4] > 0.0 else -1
+        tracks.charge[n] = n_charges if smeared[4] > 0.0 else -n_charges
 
 
 def make_tracks(n: int) -> Tracks:
@@ -241,27 +294,39 @@ class ParametricTracking:
     """The `[tracking]` table of a card at level "parametric"."""
 
     name = "tracking"
-    needs: tuple[Column, ...] = (*c.READ, c.CHARGE_TRUE)
+    needs: tuple[Column, ...] = (*c.READ, c.CHARGE_TRUE, c.DNCH_DETA)
     makes: tuple[Column, ...] = (
         c.TRACK_STATUS, c.PARTICLE_INDEX, c.SPECIES, c.IS_RECONSTRUCTED, c.EFFICIENCY, c.PT_TRUE, c.ETA_TRUE, *c.TRUE,
         *c.RECONSTRUCTED, c.COV_PACKED, c.PT, c.ETA, c.CHARGE,
     )  # fmt: skip
 
-    def __init__(self, options: Tracking, detector: Detector, table: LutTable) -> None:
-        innermost = min(detector.layers, key=lambda layer: layer.r)
-        self._r_max, self._z_max = innermost.r, innermost.half_length
-        grid = options.grid
-        overflow = options.overflow
+    def __init__(self, options: Tracking, detector: Detector, table: LutTable, grid: Grid | None = None) -> None:
+        self._grid = grid or options.grid
+        self._r_max = float(table.r_edges[-1])
+        measuring = [surface for surface in elements(detector) if surface.is_sensitive]
+        ends = [max(abs(s.low), abs(s.high)) if not s.is_disk else abs(s.position) for s in measuring]
+        radii = [s.high if s.is_disk else s.position for s in measuring]
+        self._z_max = max(ends, default=math.inf)
+        if options.decay_in_flight and not measuring:
+            raise CardError(
+                [f"tracking.decay_in_flight: {detector.name} has no layers, so nobody knows where a track ends"],
+                hint="put the decays into its formulas or tables, or say decay_in_flight = false",
+            )
+        overflow, axes = options.overflow, self._grid
         self._options = options
         self._table = table
         self._settings = Settings(
-            grid.pt_min, grid.pt_max, grid.eta_max, _RULES[overflow.pt], _RULES[overflow.eta], float(detector.b_z)
-        )
+            axes.pt_min, axes.pt_max, axes.eta_max, axes.dnch_max if table.efficiency.shape[-1] > 1 else math.inf,
+            _RULES[overflow.pt], _RULES[overflow.eta], _RULES[overflow.dnch_deta], float(detector.b_z),
+            options.decay_in_flight, max(radii, default=math.inf), self._z_max,
+            np.array([kind.mass for kind in SPECIES]), np.array([kind.c_tau for kind in SPECIES]),
+        )  # fmt: skip
 
     def apply(self, batch: EventBatch, streams: Streams) -> Made:
         """Classify all particles and smear the candidates."""
         pdg, charge = batch[c.PDG], batch[c.CHARGE_TRUE]
         species = species_of(pdg)
+        species[self._table.row[species] < 0] = -1  # row[-1] is some species': it stays -1 then
         px, py, pz = (batch[column] for column in c.MOMENTUM)
         position = production_points(batch)
         status = np.zeros(len(pdg), dtype=np.uint8)
@@ -270,9 +335,10 @@ class ParametricTracking:
         events = np.searchsorted(batch.offsets["particle"], rows, side="right") - 1
         particle_index = (rows - batch.offsets["particle"][events]).astype(np.int32)
         tracks = make_tracks(len(rows))
-        outside = np.zeros(3, dtype=np.int64)
+        outside = np.zeros(4, dtype=np.int64)
         smear_tracks(
-            self._table, self._settings, rows, batch[c.EVENT_ID][events], particle_index, species, charge, position, px, py, pz,
+            self._table, self._settings, rows, batch[c.EVENT_ID][events], particle_index, batch[c.DNCH_DETA][events], species,
+            charge, position, px, py, pz,
             streams.key("tracking/efficiency"), streams.key("tracking/smearing"), status, outside, tracks,
         )  # fmt: skip
         self._refuse(batch, status, outside)
@@ -290,12 +356,13 @@ class ParametricTracking:
 
     def _axes(self, outside: NDArray[np.int64]) -> tuple[tuple[str, str, int, str], ...]:
         """Axis, rule, number of candidates beyond it, and how to say so, for each side of the table."""
-        grid, rules = self._options.grid, self._options.overflow
-        below, above, beyond = (int(n) for n in outside)
+        grid, rules = self._grid, self._options.overflow
+        below, above, beyond, crowded = (int(n) for n in outside)
         return (
             ("pt", rules.pt, below, f"pt below {grid.pt_min:g} GeV"),
             ("pt", rules.pt, above, f"pt above {grid.pt_max:g} GeV"),
             ("eta", rules.eta, beyond, f"|eta| above {grid.eta_max:g}"),
+            ("dnch_deta", rules.dnch_deta, crowded, f"dN_ch/deta above {grid.dnch_max:g}"),
         )
 
     def _refuse(self, batch: EventBatch, status: NDArray[np.uint8], outside: NDArray[np.int64]) -> None:

@@ -11,6 +11,7 @@ from fastsim import columns as c
 from fastsim.kernels.lookup import lookup_1
 from fastsim.luts import get_luts
 from fastsim.rng import Streams
+from fastsim.species import SPECIES
 from fastsim.tracking import parametric as p
 
 DIAGONAL = [0, 2, 5, 9, 14]
@@ -56,7 +57,7 @@ def test_sample_covariance_of_copies_of_a_track_is_the_tables(charge):
     table = luts.table()
     pt, eta, phi = 0.7, 0.63, 2.1
     cell = np.empty(16)
-    assert lookup_1(table, 3, eta, np.log(pt), cell)
+    assert lookup_1(table, 3, 0.0, eta, np.log(pt), np.log(5.0), cell)
     sigma = np.exp(cell[1:6])
     # The expected matrix by hand from the cell: correlations between bending plane and z change sign with the charge.
     rho = np.eye(5)
@@ -67,21 +68,27 @@ def test_sample_covariance_of_copies_of_a_track_is_the_tables(charge):
 
     momentum = pt * np.array([np.cos(phi), np.sin(phi), np.sinh(eta)])
     tracks = p.make_tracks(n)
-    settings = p.Settings(0.01, 100.0, 4.0, p.CLAMP, p.CLAMP, 2.0)
+    kinds = [[kind.mass for kind in SPECIES], [kind.c_tau for kind in SPECIES]]
+    settings = p.Settings(
+        0.01, 100.0, 4.0, 3e3, p.CLAMP, p.CLAMP, p.CLAMP, 2.0, False, 80.0, 350.0, *map(np.array, kinds)
+    )
     p.smear_tracks(
-        table, settings, np.arange(n), np.arange(n, dtype=np.uint64), np.full(n, 7, dtype=np.int32),
+        table, settings, np.arange(n), np.arange(n, dtype=np.uint64), np.full(n, 7, dtype=np.int32), np.full(n, 5.0),
         np.full(n, 3, dtype=np.int8), np.full(n, charge, dtype=np.int8), np.zeros((n, 3)),
         np.full(n, momentum[0]), np.full(n, momentum[1]), np.full(n, momentum[2]),
         Streams(5).key("tracking/efficiency"), Streams(5).key("tracking/smearing"),
-        np.zeros(n, dtype=np.uint8), np.zeros(3, dtype=np.int64), tracks,
+        np.zeros(n, dtype=np.uint8), np.zeros(4, dtype=np.int64), tracks,
     )  # fmt: skip
-    assert tracks.is_reconstructed.all()
+    assert tracks.is_reconstructed.mean() == pytest.approx(
+        cell[0], abs=4.5 * np.sqrt(cell[0] * (1 - cell[0]) / n) + 1e-9
+    )
+    found = tracks.is_reconstructed
     np.testing.assert_allclose(tracks.true[0], [0, 0, phi, np.sinh(eta), charge / pt], atol=1e-12)
-    sample = np.cov(tracks.smeared.T)
+    sample = np.cov(tracks.smeared[found].T)
     error = np.sqrt((np.outer(np.diag(expected), np.diag(expected)) + expected**2) / n)
     assert (np.abs(sample - expected) < 4.5 * error).all()
     packed = expected[np.tril_indices(5)]
-    np.testing.assert_allclose(tracks.cov_packed[0], packed, rtol=1e-6, atol=1e-30)
+    np.testing.assert_allclose(tracks.cov_packed[found][0], packed, rtol=1e-6, atol=1e-30)
 
 
 def test_mean_efficiency_is_the_tables(tracks, ttbar):

@@ -2,19 +2,51 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
-from particle import Particle
+from particle import PDGID, Particle
+from scipy.constants import physical_constants
 
 from fastsim.species import LONG_LIVED, SPECIES, UNKNOWN_CHARGE, by_name, charges_of, is_long_lived, species_of
 
+NUCLEI = {"de": "deuteron", "tr": "triton", "he3": "helion", "al": "alpha particle"}  # as CODATA calls them
 
-@pytest.mark.parametrize("species", SPECIES, ids=lambda s: s.name)
+
+@pytest.mark.parametrize("species", [s for s in SPECIES if s.name not in NUCLEI], ids=lambda s: s.name)
 def test_masses_and_charges_are_the_pdgs(species):
     """Within one unit of the PDG's uncertainty, which moves between editions."""
     listed = Particle.from_pdgid(species.pdg)
     assert abs(species.mass - listed.mass / 1000) <= max(listed.mass_upper or 0, 1e-6) / 1000
     assert species.charge == abs(listed.charge)
+
+
+@pytest.mark.parametrize("species", [s for s in SPECIES if s.name in NUCLEI], ids=lambda s: s.name)
+def test_nuclei_have_the_masses_of_nuclei(species):
+    """CODATA's of bare nuclei, to the 1e-9 by which editions differ; the PDG's table in `particle` has those of atoms."""
+    mass, unit, _ = physical_constants[f"{NUCLEI[species.name]} mass energy equivalent in MeV"]
+    assert unit == "MeV"
+    assert species.mass == pytest.approx(mass / 1000, rel=2e-9)
+    assert species.charge == abs(Particle.from_pdgid(species.pdg).charge) == PDGID(species.pdg).Z
+    electrons = species.charge * physical_constants["electron mass energy equivalent in MeV"][0]
+    assert Particle.from_pdgid(species.pdg).mass == pytest.approx(mass + electrons, rel=2e-5)  # atoms, as said
+
+
+@pytest.mark.parametrize("species", SPECIES, ids=lambda s: s.name)
+def test_lifetimes_are_the_pdgs(species):
+    """c tau [cm] against `particle` [mm], within what its rounded widths allow; nuclei and the proton do not decay here."""
+    listed = Particle.from_pdgid(species.pdg).ctau
+    if species.name in ("mu", "pi", "ka"):
+        assert species.c_tau == pytest.approx(listed / 10, rel=2e-4)
+    else:
+        assert species.c_tau == math.inf
+
+
+def test_pion_s_lifetime_by_hand():
+    """PDG 2024: tau(pi) = 26.033 ns, tau(mu) = 2196.9811 ns, tau(K) = 12.38 ns, times 29.9792458 cm/ns."""
+    for name, tau, uncertainty in (("pi", 26.033, 0.005), ("mu", 2196.9811, 0.0022), ("ka", 12.38, 0.020)):
+        assert abs(by_name(name).c_tau - tau * 29.9792458) < uncertainty * 29.9792458
 
 
 def test_charges():

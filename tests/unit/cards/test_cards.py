@@ -22,8 +22,9 @@ seed = 7
 level = "parametric"
 luts = "auto"
 undefined_species = "skip"
-overflow = { pt = "clamp", eta = "not_reconstructed" }
+overflow = { pt = "clamp", eta = "not_reconstructed", dnch_deta = "clamp" }
 dnch_deta_eta_max = 0.8
+species = ["mu", "pi"]
 
 [[modules]]
 name = "vertex"
@@ -109,7 +110,7 @@ def test_card_with_a_detector_beside_it(folder, monkeypatch):
         (
             "compression_level = 1",
             "compression_level = 10",
-            ["card.toml:23: output.compression_level: must be less than or equal to 9 (got 10, an integer)"],
+            ["card.toml:24: output.compression_level: must be less than or equal to 9 (got 10, an integer)"],
         ),
         (
             "dnch_deta_eta_max = 0.8",
@@ -123,14 +124,14 @@ def test_card_with_a_detector_beside_it(folder, monkeypatch):
         ),
         ("my.toml", "mine.toml", ["card.toml:2: no such detector: mine.toml"]),
         ('"my.toml"', "3", ["card.toml:2: detector: must be a valid string (got 3, an integer)"]),
-        ('name = "vertex"', "", ["card.toml:12: modules[0]: needs a name (a string)"]),
-        ('kind = "vertex"', "kind = 1", ["card.toml:12: modules[0]: needs a kind (a string)"]),
+        ('name = "vertex"', "", ["card.toml:13: modules[0]: needs a name (a string)"]),
+        ('kind = "vertex"', "kind = 1", ["card.toml:13: modules[0]: needs a kind (a string)"]),
         (
             'name = "vertex"',
             'name = "tracking"',
-            ["card.toml:13: modules[0].name: 'tracking' is taken: names select random streams and must differ"],
+            ["card.toml:14: modules[0].name: 'tracking' is taken: names select random streams and must differ"],
         ),
-        ("[[modules]]", "[modules]", ["card.toml:12: modules: must be an array (got a table)"]),
+        ("[[modules]]", "[modules]", ["card.toml:13: modules: must be an array (got a table)"]),
     ],
 )
 def test_fault_in_a_card(folder, old, new, problem):
@@ -172,14 +173,14 @@ def test_fault_in_the_options_of_a_module(folder, old, new, what):
 def test_two_modules_of_one_name(folder):
     table = CARD[CARD.index("[[modules]]") : CARD.index("[output]")]
     assert problems_of(folder, CARD + "\n" + table) == [
-        "card.toml:26: modules[1].name: 'vertex' is taken: names select random streams and must differ"
+        "card.toml:27: modules[1].name: 'vertex' is taken: names select random streams and must differ"
     ]
 
 
 def test_faults_of_card_and_detector_and_of_all_modules_at_once(folder):
     (folder / "my.toml").write_text(DETECTOR.replace("b_z = 2.0", "b_z = 0.0"))
     line = DETECTOR[: DETECTOR.index("b_z")].count("\n") + 1
-    assert problems_of(folder, CARD.replace("seed = 7", "seed = -7").replace("clamp", "clap")) == [
+    assert problems_of(folder, CARD.replace("seed = 7", "seed = -7").replace("clamp", "clap", 1)) == [
         "card.toml:3: seed: must be greater than or equal to 0 (got -7, an integer)",
         "card.toml:9: tracking.overflow.pt: must be 'clamp', 'not_reconstructed' or 'error' (got 'clap', a string)",
         f"my.toml:{line}: b_z: must not be 0: without a field no momentum is measured",
@@ -187,13 +188,13 @@ def test_faults_of_card_and_detector_and_of_all_modules_at_once(folder):
     (folder / "my.toml").write_text(DETECTOR)
     other = '\n[[modules]]\nname = "b"\nkind = "vertexx"\n'
     problems = problems_of(folder, CARD.replace("sigma_x_um = 5.0", "sigma_x_um = -1.0") + other)
-    assert [problem.split(":")[1] for problem in problems] == ["16", "27"]
+    assert [problem.split(":")[1] for problem in problems] == ["17", "28"]
 
 
 def test_unknown_card(folder):
     with pytest.raises(CardError, match="no such card: alice4") as caught:
         load_card("alice4")
-    assert caught.value.hint == "shipped: alice3; or give the path of a file"
+    assert caught.value.hint == f"shipped: {', '.join(resources.shipped('cards'))}; or give the path of a file"
 
 
 # --- parents ---
@@ -205,7 +206,11 @@ def test_card_extends_a_shipped_one_and_another(folder):
     loaded = load_card(folder / "grandchild.toml")
     assert loaded.card.seed == 9
     assert loaded.card.output.events_per_frame == 5
-    assert loaded.card.tracking.overflow.model_dump() == {"pt": "error", "eta": "not_reconstructed"}
+    assert loaded.card.tracking.overflow.model_dump() == {
+        "pt": "error",
+        "eta": "not_reconstructed",
+        "dnch_deta": "clamp",
+    }
     origins = {path: Path(origin).name for path, origin in loaded.document.origins.items()}
     assert origins["seed",] == "child.toml:2"
     assert origins["tracking", "overflow", "pt"] == "grandchild.toml:3"
@@ -223,7 +228,7 @@ def test_parent_in_another_folder_names_its_own_detector(folder, tmp_path_factor
 def test_fault_of_a_parent_is_reported_with_the_parents_line(folder):
     (folder / "card.toml").write_text(CARD.replace("events_per_frame = 1000", "events_per_frame = 0"))
     assert problems_of(folder, 'extends = "card.toml"\nsee = 3\n', "child.toml") == [
-        "card.toml:22: output.events_per_frame: must be greater than or equal to 1 (got 0, an integer)",
+        "card.toml:23: output.events_per_frame: must be greater than or equal to 1 (got 0, an integer)",
         "child.toml:2: see: not a known key (did you mean 'seed'?)",
     ]
     (folder / "card.toml").write_text("seed = \n")
@@ -235,7 +240,7 @@ def test_missing_parent(folder):
     with pytest.raises(CardError) as caught:
         load_card(folder / "child.toml")
     assert caught.value.problems == [f"{folder / 'child.toml'}:2: no such card: nobody.toml"]
-    assert caught.value.hint == "shipped: alice3; or give the path of a file"
+    assert caught.value.hint == f"shipped: {', '.join(resources.shipped('cards'))}; or give the path of a file"
 
 
 def test_parent_that_is_not_a_name(folder):

@@ -6,10 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
+from scipy.stats import binom
 
 from fastsim import detector, resources
 from fastsim.detector import load_detector
 from fastsim.errors import CardError
+from fastsim.kernels.surfaces import MOST_LOST
 
 HEAD = """\
 schema_version = 1
@@ -17,6 +19,7 @@ name = "toy"
 source = "made up"
 b_z = 1.0
 """
+RADII = "r_edges = [0.0, 60.0]\n"
 RULES = """
 [tracking]
 scattering = "pdg_per_layer"
@@ -25,6 +28,7 @@ max_sin_incidence = 0.9
 min_radius = 0.0
 """
 LAYER = '[[layers]]\nname = "{name}"\nr = {r}\nhalf_length = 100.0\nx_over_x0 = 0.01\n'
+QUANTITIES = ("efficiency", "sigma_pt_over_pt", "sigma_dca_xy", "sigma_dca_z", "sigma_phi", "sigma_tan_lambda")
 HITS = "sigma_rphi_um = 5.0\nsigma_z_um = 5.0\nefficiency = {efficiency}\n"
 
 
@@ -43,10 +47,11 @@ def problems_of(tmp_path, text) -> list[str]:
     return [problem.replace(f"{tmp_path}/", "") for problem in caught.value.problems]
 
 
-def test_shipped_detector_has_eleven_measuring_layers_and_two_pipes():
+def test_shipped_detector_has_eleven_measuring_layers_two_pipes_and_twelve_disks_a_side():
     found = load_detector("alice3_v2")
     assert [layer.is_sensitive for layer in found.layers].count(True) == 11
     assert [layer.name for layer in found.layers if not layer.is_sensitive] == ["pipe_inner", "pipe_outer"]
+    assert [disk.both_sides and disk.is_sensitive for disk in found.disks] == [True] * 12
     assert found.b_z == 2.0
 
 
@@ -88,8 +93,8 @@ def test_toy_is_fine(tmp_path):
             [
                 "toy.toml:19: layers[1].r: missing",
                 (
-                    "toy.toml:21: layers[1].R: not a known key (allowed: efficiency, half_length, name, r, "
-                    "sigma_rphi_um, sigma_z_um, x_over_x0)"
+                    "toy.toml:21: layers[1].R: not a known key (allowed: areal_density, efficiency, half_length, name, r, "
+                    "sigma_rphi_um, sigma_z_um, views, x_over_x0)"
                 ),
             ],
         ),
@@ -126,7 +131,7 @@ def test_toy_is_fine(tmp_path):
             [
                 (
                     "toy.toml:11: layers[0]: a measuring layer also needs efficiency and sigma_z_um (a passive one "
-                    "has none of the three)"
+                    "has none of the three, one with a single view has `views`)"
                 )
             ],
         ),
@@ -136,7 +141,7 @@ def test_toy_is_fine(tmp_path):
             [
                 (
                     "toy.toml:11: layers[0]: a measuring layer also needs sigma_rphi_um (a passive one has none of "
-                    "the three)"
+                    "the three, one with a single view has `views`)"
                 )
             ],
         ),
@@ -149,14 +154,49 @@ def test_fault_in_a_detector(tmp_path, old, new, problems):
 
 
 def test_no_layers(tmp_path):
-    problems = problems_of(tmp_path, HEAD + "layers = []\n" + RULES)
-    assert problems == [
-        "toy.toml:5: layers: list should have at least 1 item after validation, not 0 (got an array)",
-        "toy.toml:5: layers: 0 measuring layers, fewer than tracking.min_hits = 3",
-    ]
+    none = "a detector has layers (or disks, drift_volumes), or formulas, or tables: exactly one (got none)"
+    assert problems_of(tmp_path, HEAD + "layers = []\n" + RULES) == [f"toy.toml: {none}"]
+    assert problems_of(tmp_path, HEAD) == [f"toy.toml: {none}"]
     assert problems_of(tmp_path, HEAD + "layers = 3\n" + RULES) == [
         "toy.toml:5: layers: must be an array (got 3, an integer)"
     ]
+
+
+def test_layers_and_tracking_belong_together(tmp_path):
+    assert problems_of(tmp_path, toy().replace(RULES, "")) == [
+        "toy.toml: tracking: missing: a detector of layers needs it"
+    ]
+    formula = "\n[[formulas]]\nspecies = ['mu']\n" + "".join(f"{key} = '0.01'\n" for key in QUANTITIES)
+    assert problems_of(tmp_path, HEAD + RADII + RULES + formula) == [
+        "toy.toml:7: tracking: has no meaning with formulas"
+    ]
+    assert problems_of(tmp_path, HEAD + formula) == [
+        "toy.toml: r_edges: missing: with formulas it says up to which production radius there are tracks"
+    ]
+    assert problems_of(tmp_path, toy() + formula) == [
+        "toy.toml: a detector has layers (or disks, drift_volumes), or formulas, or tables: exactly one (got layers and formulas)"
+    ]
+    (tmp_path / "toy.toml").write_text(HEAD + RADII + formula)
+    assert load_detector(tmp_path / "toy.toml").tracking is None
+
+
+def test_faults_in_formulas_have_their_line(tmp_path):
+    formula = "\n[[formulas]]\nspecies = ['mu', 'xi']\n" + "".join(f"{key} = '0.01'\n" for key in QUANTITIES)
+    problems = problems_of(tmp_path, HEAD + RADII + formula.replace("sigma_phi = '0.01'", "sigma_phi = 'open(1)'"))
+    assert [problem.partition(" (")[0] for problem in problems] == [
+        "toy.toml:8: formulas[0].species[1]: must be 'el', 'mu', 'pi', 'ka', 'pr', 'de', 'tr', 'he3' or 'al'",
+        "toy.toml:13: formulas[0].sigma_phi: 'open' is not a function",
+    ]
+
+
+def test_tables_are_found_beside_the_detector(tmp_path):
+    (tmp_path / "toy.toml").write_text(
+        HEAD + f"tables = [{{ species = 'mu', file = 'mu.lut', sha256 = '{64 * 'a'}' }}]\n"
+    )
+    (table,) = load_detector(tmp_path / "toy.toml").tables
+    assert table.file == str(tmp_path / "mu.lut")
+    (problem,) = problems_of(tmp_path, HEAD + "tables = [{ species = 'mu', file = 'mu.lut', sha256 = 'abc' }]\n")
+    assert problem.startswith("toy.toml:5: tables[0].sha256: string should match pattern")
 
 
 def test_layers_that_are_passive_do_not_count_as_hits(tmp_path):
@@ -165,9 +205,13 @@ def test_layers_that_are_passive_do_not_count_as_hits(tmp_path):
 
 
 def test_layers_so_inefficient_that_the_table_would_be_wrong(tmp_path):
-    """Ten layers of efficiency 0.9: binomial(10, 0.1), P(more than 2 lost) = 0.0702."""
-    assert problems_of(tmp_path, toy(10, efficiency=0.9)) == [
-        "toy.toml:11: layers: more than two hits are lost with probability 7.0%; the table maker allows 1%"
+    """Twenty layers of efficiency 0.9: the binomial probability of more lost hits than the table maker follows."""
+    probability = binom.sf(MOST_LOST, 20, 0.1)
+    assert problems_of(tmp_path, toy(20, efficiency=0.9)) == [
+        (
+            f"toy.toml:11: layers: more than {MOST_LOST} hits are lost with probability {probability:.1%}; "
+            "the table maker allows 1% (a drift volume may lose any number)"
+        )
     ]
 
 
@@ -190,7 +234,8 @@ def test_all_faults_at_once(tmp_path):
 def test_unknown_detector_names_the_shipped_ones():
     with pytest.raises(CardError, match="no such detector: alice9") as caught:
         load_detector("alice9")
-    assert caught.value.hint == "shipped: alice3_v2; or give the path of a file"
+    assert caught.value.hint == f"shipped: {', '.join(resources.shipped('detectors'))}; or give the path of a file"
+    assert "alice3_v2" in caught.value.hint
 
 
 def test_every_shipped_detector_is_fine():

@@ -182,7 +182,7 @@ def test_provenance(made, ttbar):
     assert identity["inputs"][0]["sha256"] == sha256(Path(ttbar).read_bytes()).hexdigest()
     assert identity["resolved"]["detector"]["name"] == "alice3_v2"
     assert identity["units"] == UNITS
-    assert set(identity["luts"]) == {"el", "mu", "pi", "ka", "pr"}
+    assert set(identity["luts"]) == {"el", "mu", "pi", "ka", "pr", "de", "tr", "he3", "al"}
     assert provenance["circumstance"]["workers"] == 1
     assert provenance["summary"]["events"] == 10
 

@@ -1,4 +1,4 @@
-"""The pieces of the table maker's track fit, each against plain matrix algebra or brute force."""
+"""The table maker's cells: chances by brute force, windows and densities by hand, and what is stored."""
 
 import itertools
 import math
@@ -8,148 +8,106 @@ import pytest
 
 from fastsim.kernels.covariance import cholesky_5
 from fastsim.luts.kernels import (
-    add_measurement,
-    add_noise,
-    crossings,
+    EFFICIENCY_STEP,
+    LN_SIGMA_STEP,
+    RHO_STEP,
+    directions,
     fill_table,
+    hit_density_1,
     make_scratch,
-    move_inwards,
-    prepare,
     probability_of_hits,
+    probability_of_wrong_pair,
+    round_1,
     store_cell,
+    window_1,
 )
 from tests.oracles import (
     K_CURVATURE,
     MUON_MASS,
-    PION_MASS,
     alice3_v2_layers,
-    arc_to_cylinder,
-    helix_position,
-    highland,
+    forward_disks,
     make_layers,
     make_rules,
+    make_surfaces,
     merge_layers,
     passive_layers,
     solve,
 )
 
 
-def random_information(seed):
-    factor = np.random.default_rng(seed).normal(size=(5, 5)) * np.array([1e4, 1e3, 1e5, 10.0, 1.0])[:, None]
-    return factor @ factor.T
+def seven_layers(efficiency):
+    """Work space with seven crossings of surfaces of these efficiencies and some danger of wrong hits."""
+    surfaces = make_surfaces(make_layers(np.arange(1.0, 8.0), efficiency=efficiency))
+    scratch = make_scratch(7, 7, 1)
+    scratch.path.surface[:] = np.arange(7)
+    scratch.right[:] = np.where(efficiency > 0.0, [1e-3, 0.0, 2e-3, 4e-4, 0.0, 3e-3, 1e-3], 0.0)
+    return surfaces, scratch
 
 
-def crossed(layers, rules, c, tan_lambda):
-    index, arc = np.zeros(len(layers.r), dtype=np.int64), np.zeros(len(layers.r))
-    n = crossings(layers, rules, float(c), float(tan_lambda), index, arc)
-    return index[:n].tolist(), arc[:n]
-
-
-def test_crossings_come_in_the_order_of_radius_at_the_arc_of_the_helix():
-    """Arcs grow with radius, and an independent helix is on the cylinder there."""
-    layers, c = alice3_v2_layers(), -0.004
-    index, arc = crossed(layers, make_rules(), c, 0.3)
-    assert index == list(range(len(layers.r)))
-    assert np.all(np.diff(arc) > 0.0)
-    x, y, _ = helix_position((0.0, 0.0, 0.0, 0.0, 0.3, c), arc)
-    assert np.hypot(x, y) == pytest.approx(layers.r, rel=1e-12)
-
-
-def test_crossings_end_where_the_track_runs_too_flat():
-    """sin(incidence) = r / 2R (reference/tracking.md 1.1): with R = 50 cm and 0.85 the reach is 85 cm."""
-    layers = make_layers([10.0, 84.9, 85.1, 99.0])
-    assert crossed(layers, make_rules(max_sin_incidence=0.85), 1.0 / 50.0, 0.0)[0] == [0, 1]
-    assert crossed(layers, make_rules(max_sin_incidence=0.85), -1.0 / 50.0, 0.0)[0] == [0, 1]
-    assert crossed(layers, make_rules(max_sin_incidence=0.995), 1.0 / 50.0, 0.0)[0] == [0, 1, 2, 3]
-
-
-def test_crossings_stay_within_the_length_of_each_layer():
-    """z = s tan(lambda); a short inner layer does not hide a long outer one. Same for both signs."""
-    layers = make_layers([10.0, 20.0, 30.0], half_length=np.array([5.0, 30.0, 30.0]))
-    for tan_lambda in (0.9, -0.9):
-        assert crossed(layers, make_rules(), 1e-9, tan_lambda)[0] == [1, 2]
-    assert crossed(layers, make_rules(), 1e-9, 1.2)[0] == [1]
-    assert crossed(layers, make_rules(), 1.0 / 40.0, 0.95)[0] == [1, 2]  # s = 80 asin(30/80) = 30.8 cm
-    assert crossed(layers, make_rules(), 1.0 / 40.0, 0.98)[0] == [1]  # z = 30.2 cm at 30 cm
-
-
-@pytest.mark.parametrize("sin_incidence", [0.0, 0.3, -0.3, 0.9])
-def test_measurement_is_the_information_of_a_hit_on_a_cylinder(sin_incidence):
-    """Move an exact helix sideways by n and along z by dz, and see where it now crosses the cylinder.
-
-    H = d(r phi, z)/d(n, dz) by central differences; the information is H^T W H.
-    """
-    r, tan_lambda, sigma_rphi, sigma_z = 40.0, 0.8, 5e-4, 20e-4
-    c = 2.0 * sin_incidence / r
-    arc = r if c == 0.0 else 2.0 * math.asin(0.5 * r * c) / c
-    x0, y0, z0 = helix_position((0.0, 0.0, 0.0, 0.0, tan_lambda, c), arc)
-    phi = c * arc
-    h = np.zeros((2, 5))
-    step = 1e-4
-    for k in range(2):
-        crossing = []
-        for sign in (1, -1):
-            n, dz = (sign * step, 0.0) if k == 0 else (0.0, sign * step)
-            start = (x0 - n * math.sin(phi), y0 + n * math.cos(phi), z0 + dz, phi, tan_lambda, c)
-            x, y, z = helix_position(start, arc_to_cylinder(start, r, 0.0))
-            crossing.append((r * math.atan2(y, x), z))
-        h[:, k] = (np.array(crossing[0]) - np.array(crossing[1])) / (2.0 * step)
-    expected = h.T @ np.diag([sigma_rphi**-2, sigma_z**-2]) @ h
-    information = np.zeros((5, 5))
-    add_measurement(information, sigma_rphi, sigma_z, sin_incidence, tan_lambda)
-    assert information == pytest.approx(expected, rel=1e-6, abs=1e-6 * expected.max())
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_noise_is_added_to_the_covariance(seed):
-    """(I^-1 + v g g^T)^-1 by numpy's inverse."""
-    information = random_information(seed)
-    g = np.array([0.0, 0.0, 1.3, 0.4, -0.7])
-    variance = 10.0 ** (seed - 8)
-    scale = np.sqrt(np.diag(information))
-    expected = np.linalg.inv(np.linalg.inv(information) + variance * np.outer(g, g))
-    found = information.copy()
-    add_noise(found, g[2], g[3], g[4], variance)
-    assert np.max(np.abs(found - expected) / np.outer(scale, scale)) < 1e-9
-
-
-def test_move_inwards_is_a_congruence():
-    information = random_information(9)
-    jacobian = np.random.default_rng(1).normal(size=(5, 5))
-    expected = jacobian.T @ information @ jacobian
-    found = information.copy()
-    move_inwards(found, jacobian, np.zeros((5, 5)))
-    assert found == pytest.approx(expected, rel=1e-12)
-    assert np.array_equal(found, found.T)
-
-
-@pytest.mark.parametrize("min_hits", [1, 3, 5])
-def test_probability_of_hits_is_the_sum_over_all_patterns(min_hits):
-    """Brute force over 2^7 patterns, with a passive, a perfect and five imperfect layers."""
-    efficiency = np.array([0.9, 0.0, 0.5, 1.0, 0.98, 0.3, 0.7])
-    layers = make_layers(np.arange(1.0, 8.0), efficiency=efficiency)
-    scratch = make_scratch(7, min_hits)
-    scratch.crossed[:] = np.arange(7)
+@pytest.mark.parametrize("min_hits", [1, 3, 5, 7])
+@pytest.mark.parametrize("dnch_deta", [0.0, 500.0])
+@pytest.mark.parametrize(
+    "efficiency",
+    [[0.9, 0.0, 0.5, 1.0, 0.98, 0.3, 0.7], [1.0, 0.0, 1.0, 1.0, 1.0, 0.9, 0.8], [1.0] * 7],
+    ids=["lossy", "four certain", "all certain"],
+)
+def test_probability_of_hits_is_the_sum_over_all_patterns(min_hits, dnch_deta, efficiency):
+    """Brute force: each measuring layer lost, or found and right."""
+    efficiency = np.array(efficiency)
+    surfaces, scratch = seven_layers(efficiency)
+    scratch = scratch._replace(found=np.zeros(min_hits))
+    right = efficiency / (1.0 + dnch_deta * scratch.right)
     expected = sum(
-        np.prod(np.where(pattern, efficiency, 1.0 - efficiency))
+        np.prod(np.where(pattern, right, 1.0 - efficiency))
         for pattern in itertools.product([False, True], repeat=7)
-        if sum(pattern) >= min_hits
+        if sum(pattern) >= min_hits and not (pattern[1] and efficiency[1] == 0.0)
     )
-    assert probability_of_hits(layers, 7, min_hits, scratch) == pytest.approx(expected, rel=1e-13)
+    assert probability_of_hits(surfaces, 7, min_hits, dnch_deta, scratch) == pytest.approx(
+        expected, rel=1e-12, abs=1e-15
+    )
 
 
-def test_prepare_uses_the_slant_thickness():
-    """t / (cos(lambda) cos(beta)), sin(beta) = r/2R (reference/tracking.md 0), momentum p = pt cosh(eta)."""
-    layers = make_layers([10.0, 60.0], 0.01)
-    pt, tan_lambda, b_z = 0.3, 1.1, 2.0
-    c = -K_CURVATURE * b_z / pt
-    scratch = make_scratch(2, 1)
-    p = pt * math.hypot(1.0, tan_lambda)
-    assert prepare(layers, make_rules(b_z, 0, 1), c, tan_lambda, p, p / math.hypot(p, PION_MASS), 1.0, scratch) == 2
-    for k, r in enumerate([10.0, 60.0]):
-        incidence = math.asin(0.5 * r * abs(c))
-        slant = 0.01 * math.hypot(1.0, tan_lambda) / math.cos(incidence)
-        assert math.sqrt(scratch.theta2[k]) == pytest.approx(highland(slant, p, PION_MASS), rel=1e-13)
+def test_probability_of_a_wrong_pair_is_a_sum_over_neighbours():
+    """Passive surfaces stand between none; never above 1."""
+    surfaces, scratch = seven_layers(np.array([0.9, 0.0, 0.5, 1.0, 0.98, 0.3, 0.7]))
+    for dnch_deta in (0.0, 50.0, 1e7):
+        x = scratch.right[[0, 2, 3, 4, 5, 6]] * dnch_deta
+        wrong = x / (1.0 + x)
+        expected = min(float(np.sum(wrong[1:] * wrong[:-1])), 1.0)
+        assert probability_of_wrong_pair(surfaces, 7, dnch_deta, scratch) == pytest.approx(expected, rel=1e-13)
+
+
+def test_window_joins_both_directions_and_the_hit():
+    """s^2 = in out / (in + out) + resolution^2 in each direction (reference/delpheso2.md 2.2, steps 6 and 7)."""
+    inwards, outwards, sigma = np.array([4e-6, 1e-2]), np.array([1e-6, 3e-2]), np.array([5e-4, 2e-3])
+    expected = math.sqrt(0.8e-6 + 25e-8) * math.sqrt(0.75e-2 + 4e-6)
+    assert window_1(inwards, outwards, sigma) == pytest.approx(expected, rel=1e-13)
+    wire = np.array([5e-4, math.inf])
+    assert window_1(inwards, outwards, wire) == pytest.approx(math.sqrt(0.8e-6 + 25e-8) * math.sqrt(0.75e-2), rel=1e-13)
+
+
+@pytest.mark.parametrize("is_disk", [False, True])
+def test_hit_density_is_that_of_straight_tracks(is_disk):
+    """dN/deta = 1: a ring between two radii (a cylinder's between two z) holds as many tracks as it has eta."""
+    r, z, step = 30.0, -80.0, 1e-4
+    if is_disk:
+        eta = [math.asinh(abs(z) / (r + sign * step)) for sign in (-1.0, 1.0)]
+        expected = (eta[0] - eta[1]) / (2.0 * math.pi * r * 2.0 * step)
+        assert hit_density_1(True, r, z, 0.45) == pytest.approx(expected, rel=1e-6)
+    else:  # at the average rapidity, wherever the track goes (DetectorK)
+        z_there = r * math.sinh(0.45)
+        eta = [math.asinh((z_there + sign * step) / r) for sign in (-1.0, 1.0)]
+        expected = (eta[1] - eta[0]) / (2.0 * math.pi * r * 2.0 * step)
+        assert hit_density_1(False, r, z, 0.45) == pytest.approx(expected, rel=1e-6)
+
+
+def test_directions_are_r_phi_and_z_or_r():
+    """At incidence 0 a shift n is one in r-phi; a shift z is one in z, and on a disk one in r by -z / tan(lambda)."""
+    views = np.zeros((2, 2))
+    directions(False, 0.0, 0.5, views)
+    assert np.abs(views) == pytest.approx(np.eye(2), abs=1e-15)
+    directions(True, 0.0, 0.5, views)
+    assert np.abs(views) == pytest.approx(np.diag([1.0, 2.0]), abs=1e-15)
 
 
 def test_a_track_without_enough_hits_or_reach_is_no_track():
@@ -163,6 +121,13 @@ def test_a_track_without_enough_hits_or_reach_is_no_track():
     assert solve(layers, rules, pt_limit * 0.999).efficiency == 0.0
 
 
+@pytest.mark.parametrize("efficiency", [0.98, 0.5])
+def test_too_few_layers_are_no_track_whatever_their_efficiency(efficiency):
+    """Three lossy layers and four hits: 0, not the rounding error of 1 - 1."""
+    layers = make_layers([2.0, 4.0, 6.0], efficiency=efficiency)
+    assert solve(layers, make_rules(min_hits=4), 1.0).efficiencies.tolist() == [[0.0], [0.0]]
+
+
 def test_two_hits_do_not_make_a_track():
     """Five parameters from four numbers: singular, never a covariance."""
     solution = solve(make_layers([2.0, 4.0]), make_rules(min_hits=2), 1.0)
@@ -170,33 +135,65 @@ def test_two_hits_do_not_make_a_track():
     assert not solution.covariance.any()
 
 
+def test_rounding():
+    assert [round_1(x, 0.25) for x in (0.1, 0.13, -0.1, -0.13, 1.0)] == [0.0, 0.25, 0.0, -0.25, 1.0]
+
+
 def test_store_cell_keeps_sigmas_and_correlations():
-    """Cell = efficiency, ln sigma, lower triangle of the correlations row by row; stored in single precision."""
+    """Cell = ln sigma, lower triangle of the correlations row by row, within half a step of what was computed."""
     covariance = solve(alice3_v2_layers(), make_rules(), 0.5, 0.8, MUON_MASS).covariance
-    cell = np.zeros(16, dtype=np.float32)
-    assert store_cell(covariance, 0.75, cell, np.zeros((2, 5, 5)))
+    cell = np.zeros(15, dtype=np.float32)
+    assert store_cell(covariance, cell, np.zeros((2, 5, 5)))
     sigma = np.sqrt(np.diag(covariance))
-    expected = [0.75, *np.log(sigma), *(covariance[i, j] / sigma[i] / sigma[j] for i in range(5) for j in range(i))]
-    assert cell == pytest.approx(np.array(expected), rel=1e-6, abs=1e-7)
+    assert cell[:5] == pytest.approx(np.log(sigma), abs=0.5001 * LN_SIGMA_STEP)
+    rho = [covariance[i, j] / sigma[i] / sigma[j] for i in range(5) for j in range(i)]
+    assert cell[5:] == pytest.approx(np.array(rho), abs=0.5001 * RHO_STEP)
+    steps = np.concatenate([cell[:5] / LN_SIGMA_STEP, cell[5:] / RHO_STEP])
+    assert np.array_equal(steps, np.round(steps))
 
 
-def test_store_cell_refuses_what_single_precision_makes_singular():
-    """A correlation of 1 - 1e-10 becomes 1 in float32: the stored matrix would have no Cholesky factor."""
+@pytest.mark.parametrize("missing", [1e-10, 1e-5])
+def test_store_cell_draws_in_correlations_that_rounding_makes_one(missing):
+    """A correlation of 1 - 1e-10 is rounded to 1: the stored matrix must have a Cholesky factor all the same."""
     covariance = np.eye(5)
-    covariance[1, 0] = covariance[0, 1] = 1.0 - 1e-10
+    covariance[1, 0] = covariance[0, 1] = 1.0 - missing
     assert cholesky_5(covariance, np.zeros((5, 5)))
-    assert not store_cell(covariance, 1.0, np.zeros(16, dtype=np.float32), np.zeros((2, 5, 5)))
+    cell = np.zeros(15, dtype=np.float32)
+    assert store_cell(covariance, cell, np.zeros((2, 5, 5)))
+    assert 1.0 - 4e-4 - RHO_STEP < cell[5] < 1.0
+    assert not cell[6:].any()
+
+
+def test_store_cell_refuses_what_is_no_covariance():
+    covariance = np.eye(5)
+    covariance[1, 0] = covariance[0, 1] = 1.01
+    assert not store_cell(covariance, np.zeros(15, dtype=np.float32), np.zeros((2, 5, 5)))
 
 
 def test_fill_table_holds_solve_track_in_every_cell():
-    """Rows are eta, columns pt; a cell without a track has efficiency 0 and NaN, and does not count as bad."""
-    layers, rules = alice3_v2_layers(), make_rules(2.0, 3, 7, 0.85, 20.0)
-    pt, tan_lambda = np.array([0.05, 0.2, 3.0]), np.array([-1.0, 0.4])
-    table = np.zeros((2, 3, 16), dtype=np.float32)
-    assert fill_table(layers, rules, pt, tan_lambda, MUON_MASS, 1.0, make_scratch(len(layers.r), 7), table) == 0
-    assert np.all(table[:, 0, 0] == 0.0)
-    assert np.isnan(table[:, 0, 1:]).all()
-    for i in range(2):
-        for j in (1, 2):
-            expected = solve(layers, rules, pt[j], tan_lambda[i], MUON_MASS).covariance
-            assert np.exp(table[i, j, 1:6]) == pytest.approx(np.sqrt(np.diag(expected)), rel=1e-5)
+    """Axes: production radius, eta, pt; efficiencies (kind, dN/deta, ...). No track: NaN, efficiency 0, not counted as bad."""
+    surfaces, rules = forward_disks(), make_rules(2.0, 3, 5, 0.85, 20.0, average_rapidity=0.45)
+    surfaces = surfaces._replace(efficiency=np.where(surfaces.efficiency > 0.0, 0.99, 0.0))
+    r_births, tan_lambda, pt = np.array([0.0, 3.0, 50.0]), np.array([-7.0, 0.4]), np.array([0.05, 0.2, 3.0])
+    dnch_deta = np.array([1.0, 200.0])
+    covariance = np.zeros((3, 2, 3, 15), dtype=np.float32)
+    efficiency = np.full((2, 2, 3, 2, 3), 7.0, dtype=np.float32)
+    scratch = make_scratch(len(surfaces.position), 5, 2)
+    n_bad = fill_table(
+        surfaces, rules, r_births, tan_lambda, pt, dnch_deta, MUON_MASS, 1.0, scratch, covariance, efficiency
+    )
+    assert n_bad == 0
+    n_tracks = 0
+    for h, i, j in itertools.product(range(3), range(2), range(3)):
+        expected = solve(surfaces, rules, pt[j], tan_lambda[i], MUON_MASS, r=r_births[h], dnch_deta=dnch_deta)
+        cell = covariance[h, i, j]
+        if expected.efficiency == 0.0:
+            assert np.isnan(cell).all()
+            assert not efficiency[:, :, h, i, j].any()
+            continue
+        n_tracks += 1
+        assert np.exp(cell[:5]) == pytest.approx(np.sqrt(np.diag(expected.covariance)), rel=0.51 * LN_SIGMA_STEP)
+        assert efficiency[:, :, h, i, j] == pytest.approx(expected.efficiencies, abs=0.51 * EFFICIENCY_STEP)
+    assert np.isnan(covariance[:, :, 0]).all()  # 50 MeV does not reach 20 cm
+    assert np.isnan(covariance[2, 1]).all()  # two layers are left outside 50 cm
+    assert n_tracks == 8

@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 DEMO = demo
 
-.PHONY: help demo test lint unit minimums bench docs clean-cache clean
+.PHONY: help demo test lint unit minimums bench luts docs clean-cache clean
 
 help:
 	@echo "make demo         set up and simulate the shipped sample"
@@ -12,6 +12,7 @@ help:
 	@echo "make lint         ruff, codespell, mypy"
 	@echo "make minimums     the sample with the lowest allowed versions gives the same digest"
 	@echo "make bench        speed and memory, side by side with pyhepmc"
+	@echo "make luts         rebuild the tables that ship (luts/)"
 	@echo "make docs         redraw the pictures and outputs in README.md"
 	@echo "make clean-cache  forget compiled kernels and tables"
 
@@ -55,6 +56,10 @@ minimums:
 
 bench: $(VENV)/.test
 	$(BIN)/python benchmarks/bench.py
+
+luts: $(BIN)/fastsim
+	rm -f luts/*.lut
+	$(BIN)/fastsim lut build alice3_v2 --out luts
 
 docs: $(VENV)/.test
 	$(BIN)/python docs/make.py

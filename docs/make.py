@@ -23,7 +23,10 @@ OUTPUTS = {
     ],
     "lut show": ["lut", "show", "alice3_v2"],
 }
-PICTURE = ["lut", "plot", "alice3_v2", "--out", "docs/resolution.png", "--overwrite"]
+PICTURES = [
+    ["lut", "plot", "alice3_v2", "--out", "docs/resolution.png", "--overwrite"],
+    ["detector", "plot", "alice3_v2", "--out", "docs/layout.png", "--overwrite"],
+]
 
 
 def show(words: list[str]) -> str:
@@ -39,7 +42,8 @@ def show(words: list[str]) -> str:
 def main() -> None:
     """Run everything and rewrite README.md."""
     (REPOSITORY / "demo").mkdir(exist_ok=True)
-    subprocess.run([FASTSIM, *PICTURE], cwd=REPOSITORY, check=True)
+    for words in PICTURES:
+        subprocess.run([FASTSIM, *words], cwd=REPOSITORY, check=True)
     readme = REPOSITORY / "README.md"
     text = readme.read_text(encoding="utf-8")
     for name, words in OUTPUTS.items():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 
 class FastsimError(Exception):
     """Base of all errors that a user can cause or mend. ``exit_code`` is what the command line returns."""
@@ -57,3 +59,19 @@ class OutputError(FastsimError):
     """The output could not be written (disk full, quota, failing disk): worth a retry elsewhere."""
 
     exit_code = 75
+
+
+_WORTH_A_RETRY = {
+    errno.ENOSPC: "the disk is full: free some space or write elsewhere",
+    errno.EFBIG: "a file-size limit is set (ulimit -f)",
+    errno.EDQUOT: "your disk quota is used up",
+    errno.EIO: "the disk or the network fails",
+}
+
+
+def cannot_write(error: OSError, where: object, hint: str = "") -> FastsimError:
+    """What to raise when a file could not be written: OutputError if another disk or another day may help, else UsageError."""
+    text = f"cannot be written ({error.strerror or error})"
+    if error.errno in _WORTH_A_RETRY:
+        return OutputError(text, where=str(where), hint=_WORTH_A_RETRY[error.errno])
+    return UsageError(text, where=str(where), hint=hint)

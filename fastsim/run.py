@@ -159,7 +159,12 @@ def make_pipeline(loaded: LoadedCard, luts: LutSet | None = None) -> Pipeline:
 
 
 def check_card(loaded: LoadedCard) -> None:
-    """Raise CardError or PluginError if the card's modules cannot run, or do not make what the output needs."""
+    """Raise CardError or PluginError if a card cannot run.
+
+    It asks for tables that the detector has not, its modules do not fit, or they do not make what the output needs.
+    """
+    if problems := list(_table_problems(loaded)):
+        raise CardError([f"{loaded.path}: tracking.{problem}" for problem in problems])
     made = {*c.READ, *(column for module in make_pipeline(loaded).modules for column in module.makes)}
     missing = [column for column in aod.NEEDS if column not in made]
     if missing:
@@ -169,6 +174,21 @@ def check_card(loaded: LoadedCard) -> None:
             [f"{loaded.path}: the output {loaded.card.output.format!r} needs {names}, which no module makes"],
             hint=f"add a [[modules]] table with kind = {' or '.join(map(repr, makers))}" if makers else "",
         )
+
+
+def _table_problems(loaded: LoadedCard) -> Iterator[str]:
+    """What the card says of tables that a detector of formulas or of ready tables cannot do."""
+    tracking, detector = loaded.card.tracking, loaded.detector
+    known = [table.species for table in detector.tables] + [name for f in detector.formulas for name in f.species]
+    unknown = [name for name in tracking.species if known and name not in known]
+    if unknown:
+        yield f"species: {detector.name} has nothing for {', '.join(unknown)} (it has {', '.join(known)})"
+    if detector.formulas and tracking.efficiency != "every_hit_right":
+        yield f"efficiency: {detector.name} is made of formulas, which know every_hit_right only (got {tracking.efficiency})"
+    if detector.tables and tracking.luts != "auto":
+        yield f'luts: {detector.name} names its tables itself: must be "auto" (got {tracking.luts!r})'
+    if detector.tables and "grid" in tracking.model_fields_set:
+        yield f"grid: the tables of {detector.name} have the axes that they have"
 
 
 def load_kernels(pipeline: Pipeline) -> None:

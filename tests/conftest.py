@@ -11,11 +11,6 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 os.environ["FASTSIM_DISABLE_PLUGINS"] = "1"
 os.environ.setdefault("FASTSIM_CACHE_DIR", str(REPOSITORY / ".cache"))
 
-if "NUMBA_CACHE_DIR" not in os.environ:
-    from fastsim.cli import _choose_kernel_cache
-
-    _choose_kernel_cache()
-
 
 @pytest.fixture(scope="session")
 def ttbar() -> str:

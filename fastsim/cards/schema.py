@@ -51,6 +51,13 @@ class Tracking(toml.Strict):
             description="lose pi, K and mu that decay before the end of the tracker; not if the generator decays them"
         ),
     ] = False
+    max_dca_z: Annotated[
+        float,
+        Field(
+            gt=0,
+            description="tracks that pass the beam line farther than this from the origin [cm] are none: tables start there",
+        ),
+    ] = 50.0
     overflow: Annotated[Overflow, Field(description="particles outside the table's axes")]
     dnch_deta_eta_max: Annotated[
         float,

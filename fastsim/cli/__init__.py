@@ -5,15 +5,13 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from hashlib import sha256
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from fastsim.cli import card, detector, doctor, inspect, lut, plugins, run, warmup
 from fastsim.cli.console import INTERRUPTED, Terminated, err
-from fastsim.errors import FastsimError
+from fastsim.errors import FastsimError, OutputError, cannot_write
 
 app = typer.Typer(
     name="fastsim",
@@ -50,24 +48,8 @@ def _options(
     """Options of all commands."""
 
 
-def _choose_kernel_cache() -> None:
-    """Keep compiled kernels in the user's cache, in a folder of this very source: numba does not see edits elsewhere."""
-    if "NUMBA_CACHE_DIR" in os.environ:
-        return
-    from fastsim import resources
-
-    root = Path(__file__).resolve().parent.parent
-    state = sha256()
-    for source in sorted(root.rglob("*.py")):
-        if source.parent.name != "cli":
-            status = source.stat()
-            state.update(f"{source.relative_to(root)} {status.st_size} {status.st_mtime_ns}\n".encode())
-    os.environ["NUMBA_CACHE_DIR"] = str(resources.cache_dir() / "numba" / state.hexdigest()[:16])
-
-
 def main() -> None:
     """Entry point of the `fastsim` command: our errors are two lines and an exit code, others a traceback (70)."""
-    _choose_kernel_cache()
     try:
         app()
     except FastsimError as error:
@@ -78,7 +60,12 @@ def main() -> None:
         what = "interrupted" if is_ctrl_c else f"stopped by {signal}"
         err.print(f"[bold red]{what}:[/] nothing is left under the name of the output", highlight=False)
         sys.exit(INTERRUPTED if is_ctrl_c else 75)
-    except Exception:  # noqa: BLE001  (whatever nobody foresaw)
+    except Exception as error:  # noqa: BLE001  (whatever nobody foresaw)
+        if isinstance(error, OSError) and isinstance(
+            full := cannot_write(error, error.filename or "a cache"), OutputError
+        ):
+            err.print(f"[bold red]error:[/] {_escape(full)}", highlight=False, soft_wrap=True)
+            sys.exit(full.exit_code)
         traceback.print_exc()
         err.print("[bold red]this is a bug in fastsim:[/] please report it with the lines above", highlight=False)
         sys.exit(70)

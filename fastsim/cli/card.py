@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from fastsim.cli.console import out, print_json
+from fastsim.cli.files import write_text
 from fastsim.errors import CardError, UsageError
 
 app = typer.Typer(help="Check, show and make cards.", no_args_is_help=True)
@@ -27,7 +28,7 @@ def check(cards: Annotated[list[str], typer.Argument(help="Card files, or names 
         except CardError as error:
             problems += error.problems
         else:
-            out.print(f"{loaded.path}: fine (detector {loaded.detector.name})", highlight=False)
+            out.print(f"{loaded.path}: fine (detector {loaded.detector.name})", highlight=False, markup=False)
     if problems:
         raise CardError(problems)
 
@@ -89,11 +90,8 @@ def new(
         f"events_per_frame = {loaded.card.output.events_per_frame}",
         "",
     ]
-    try:
-        path.write_text("\n".join(text), encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"cannot be written ({error.strerror})", where=str(path)) from None
-    out.print(f"{path}: edit it, then `fastsim card check {path}`", highlight=False)
+    write_text(path, "\n".join(text))
+    out.print(f"{path}: edit it, then `fastsim card check {path}`", highlight=False, markup=False)
 
 
 def _leaves(value: Any, path: tuple[str | int, ...]) -> Any:

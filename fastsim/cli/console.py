@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 INTERRUPTED = 130  # the shells' convention for a program ended by Ctrl-C
 SECONDS_BETWEEN_LINES = 60.0
 
-out = Console(soft_wrap=True)
-err = Console(stderr=True)
+# Names and options are printed as they are: `--events a:b` holds no emoji (and markup is off wherever they appear).
+out = Console(soft_wrap=True, emoji=False)
+err = Console(stderr=True, emoji=False)
+_WIDTH = 110  # columns: a table is not cut when it goes into a file
 
 
 class Terminated(BaseException):
@@ -37,6 +39,11 @@ def stop_on_signals() -> None:
     for name in ("SIGHUP", "SIGUSR1"):  # a closed connection, and what batch systems send first
         if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) == signal.SIG_DFL:
             signal.signal(getattr(signal, name), _terminate)
+
+
+def print_uncut(table: Any) -> None:
+    """Print a table uncut, however narrow the terminal (or the pipe, which counts as 80 columns)."""
+    Console(width=max(out.width, _WIDTH), emoji=False).print(table)
 
 
 def print_json(data: Any) -> None:
@@ -65,8 +72,9 @@ class Bars:
             )
 
             self._bars = Progress(
-                SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[text]}"),
+                SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[text]}", markup=False),
                 TimeElapsedColumn(), TimeRemainingColumn(), console=err,
+                transient=True,
             )  # fmt: skip
             self._bars.start()
         return self
@@ -99,4 +107,4 @@ class Bars:
         elif not self._quiet and time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
             self._last_line = time.monotonic()
             share = f", {100.0 * done / total:.0f} % of the input" if total else ""
-            err.print(f"{name}: {text}{share}", highlight=False)
+            err.print(f"{name}: {text}{share}", highlight=False, markup=False)

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 
-from fastsim.cli.console import err, out, print_json
-from fastsim.errors import CardError, UsageError
+from fastsim.cli.console import err, out, print_json, print_uncut
+from fastsim.cli.files import write_text
+from fastsim.errors import CardError, LutError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Look at detectors, check, import and begin them.", no_args_is_help=True)
 Out = Annotated[Path, typer.Option("--out", "-o", help="Detector file to write.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")]
-_WIDTH = 110  # columns: a table is not cut when it goes into a file
 
 
 @app.command()
@@ -35,15 +36,16 @@ def show(
         print_json(found.model_dump(mode="json"))
         return
     table = _formulas(found) if found.formulas else _tables(found) if found.tables else _elements(found)
-    table.title, table.title_justify, table.title_style = f"{found.name}: {found.b_z:g} T", "left", "bold"
-    _print(table)
+    table.title, table.title_justify, table.title_style = escape(f"{found.name}: {found.b_z:g} T"), "left", "bold"
+    print_uncut(table)
     for line in _remarks(found):
         out.print(line, highlight=False, markup=False)
 
 
 @app.command()
 def check(detectors: Annotated[list[str], typer.Argument(help="Detector files, or names of shipped ones.")]) -> None:
-    """Check detectors; every fault with file and line (exit code 3), and warnings of what may not be meant so."""
+    """Check detectors, formulas and tables included; every fault (exit code 3), and warnings of what may not be meant so."""
+    from fastsim.cli.solve import check_solvable
     from fastsim.detector import load_detector
     from fastsim.detector.review import review
 
@@ -55,6 +57,11 @@ def check(detectors: Annotated[list[str], typer.Argument(help="Detector files, o
             problems += error.problems
             continue
         result = review(found)
+        try:
+            result.warnings.extend(check_solvable(found))
+        except LutError as error:
+            problems.append(f"{name}: {error.where}: {error.what}" + (f" ({error.hint})" if error.hint else ""))
+            continue
         out.print(f"{found.name}: fine, {_summary(found, result)}", highlight=False, markup=False)
         for warning in result.warnings:
             out.print(f"  warning: {warning}", highlight=False, markup=False)
@@ -70,12 +77,13 @@ def plot(
 ) -> None:
     """Draw layout, material budget and number of hits."""
     from fastsim.detector import load_detector
-    from fastsim.detector.plot import plot_detector
+    from fastsim.detector.plot import check_format, plot_detector
     from fastsim.io.rootio import refuse_existing
 
+    check_format(path)
     refuse_existing(path, overwrite=overwrite)
     plot_detector([load_detector(detector) for detector in detectors], path)
-    out.print(str(path), highlight=False)
+    out.print(str(path), highlight=False, markup=False)
 
 
 @app.command("import")
@@ -84,7 +92,9 @@ def import_(
     path: Out,
     lenient: Annotated[bool, typer.Option("--lenient", help="Correct what can be corrected, and list it.")] = False,
     name: Annotated[str | None, typer.Option(help="Name of the detector (default: from the file's name).")] = None,
-    b_z: Annotated[float | None, typer.Option("--b-z", help="Field along the beam [T], instead of the file's.")] = None,
+    b_z: Annotated[
+        float | None, typer.Option("--b-z", help="Field along the beam in T, instead of the file's.")
+    ] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Translate another program's detector; what has no counterpart is refused, with file and line."""
@@ -93,7 +103,7 @@ def import_(
 
     refuse_existing(path, overwrite=overwrite, inputs=[source])
     found = import_detector(source, lenient=lenient, name=name, b_z=b_z)
-    _write(path, found.text)
+    write_text(path, found.text)
     for note in found.notes:
         err.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
     out.print(f"{path}: look at it with `fastsim detector check {path}`", highlight=False, markup=False)
@@ -114,7 +124,7 @@ def new(
     if not re.fullmatch(r"[A-Za-z0-9_.-]+", name):
         raise UsageError(f"{name!r}: not a name for a detector", hint="letters, digits and _ . - only")
     refuse_existing(path, overwrite=overwrite)
-    _write(path, template(name))
+    write_text(path, template(name))
     out.print(f"{path}: edit it, then `fastsim detector check {path}`", highlight=False, markup=False)
 
 
@@ -126,24 +136,6 @@ def schema() -> None:
     print_json(Detector.model_json_schema())
 
 
-def _write(path: Path, text: str) -> None:
-    """Write a text file, whole or not at all."""
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise UsageError(f"cannot be written ({error.strerror})", where=str(path)) from None
-
-
-def _print(table: Any) -> None:
-    """Print a table uncut, however narrow the terminal (or the pipe, which counts as 80 columns)."""
-    from rich.console import Console
-
-    Console(width=max(out.width, _WIDTH)).print(table)
-
-
 def _elements(found: Detector) -> Any:
     """Layers, disks and drift volumes; a drift volume is one row."""
     table = _table(
@@ -151,19 +143,21 @@ def _elements(found: Detector) -> Any:
     )
     for layer in sorted(found.layers, key=lambda item: item.r):
         eta = f"< {math.asinh(layer.half_length / layer.r):.2f}"
-        table.add_row(layer.name, f"{layer.r:g}", f"± {layer.half_length:g}", eta, *_numbers(layer, layer.sigma_z_um))
+        table.add_row(
+            escape(layer.name), f"{layer.r:g}", f"± {layer.half_length:g}", eta, *_numbers(layer, layer.sigma_z_um)
+        )
     table.add_section()
     for disk in sorted(found.disks, key=lambda item: (item.z < 0, abs(item.z))):
         high = f"{math.asinh(abs(disk.z) / disk.r_min):.2f}" if disk.r_min else "inf"
         eta = f"{math.asinh(abs(disk.z) / disk.r_max):.2f} - {high}"
         z = f"± {disk.z:g}" if disk.both_sides else f"{disk.z:+g}"
-        table.add_row(disk.name, f"{disk.r_min:g} - {disk.r_max:g}", z, eta, *_numbers(disk, disk.sigma_r_um))
+        table.add_row(escape(disk.name), f"{disk.r_min:g} - {disk.r_max:g}", z, eta, *_numbers(disk, disk.sigma_r_um))
     table.add_section()
     for volume in found.drift_volumes:
         last = volume.r_first + (volume.n_layers - 1) * volume.pitch
         eta = f"< {math.asinh(volume.half_length / last):.2f}"
         numbers = _numbers(volume, volume.sigma_z_um, n=volume.n_layers)
-        table.add_row(volume.name, f"{volume.r_first:g} - {last:g}", f"± {volume.half_length:g}", eta, *numbers)
+        table.add_row(escape(volume.name), f"{volume.r_first:g} - {last:g}", f"± {volume.half_length:g}", eta, *numbers)
     if table.rows:
         table.rows[-1].end_section = False
     return table
@@ -198,7 +192,7 @@ def _formulas(found: Detector) -> Any:
     table.columns[2].no_wrap = False
     for formula in found.formulas:
         for i, (key, text) in enumerate(formula.model_dump(exclude={"species"}).items()):
-            table.add_row(" ".join(formula.species) if i == 0 else "", key, " ".join(text.split()))
+            table.add_row(" ".join(formula.species) if i == 0 else "", key, escape(" ".join(text.split())))
         table.add_section()
     return table
 
@@ -206,7 +200,7 @@ def _formulas(found: Detector) -> Any:
 def _tables(found: Detector) -> Any:
     table = _table("species", "file", "sha256")
     for entry in found.tables:
-        table.add_row(entry.species, entry.file, f"{entry.sha256[:16]}…")
+        table.add_row(entry.species, escape(entry.file), f"{entry.sha256[:16]}…")
     return table
 
 

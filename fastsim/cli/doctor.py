@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
+from rich.markup import escape
 
 from fastsim.cli.console import out
 
@@ -20,13 +21,15 @@ def doctor() -> None:
     healthy = True
     for name, fine, text in _findings():
         healthy &= fine
-        out.print(f"[bold {'green' if fine else 'red'}]{'ok ' if fine else 'BAD'}[/] {name}: {text}", highlight=False)
+        mark = "[bold green]ok [/]" if fine else "[bold red]BAD[/]"
+        out.print(f"{mark} {escape(f'{name}: {text}')}", highlight=False)
     if not healthy:
         raise typer.Exit(1)
 
 
 def _findings() -> Iterator[tuple[str, bool, str]]:
     from fastsim import __version__, plugins, resources
+    from fastsim.jit import kernel_cache
     from fastsim.luts.store import cache_folder
     from fastsim.provenance import versions
 
@@ -35,10 +38,7 @@ def _findings() -> Iterator[tuple[str, bool, str]]:
     for kind in ("cards", "detectors"):
         found = sorted(p.stem for p in resources.data_dir(kind).glob("*.toml"))
         yield kind, bool(found), f"{', '.join(found) or 'none'} in {resources.data_dir(kind)}"
-    for name, folder in (
-        ("table cache", cache_folder()),
-        ("kernel cache", Path(os.environ["NUMBA_CACHE_DIR"])),
-    ):
+    for name, folder in (("table cache", cache_folder()), ("kernel cache", kernel_cache())):
         yield (
             name,
             _is_writable(folder),

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from fastsim.cli.console import out, print_json
 
@@ -37,14 +38,14 @@ def _print(path: Path, content: dict[str, Any], made_by: dict[str, Any] | None) 
     from rich.table import Table
 
     table = Table(
-        "tree", title=f"{path}, {path.stat().st_size / 1e6:,.1f} MB", title_justify="left", title_style="bold"
+        "tree", title=escape(f"{path}, {path.stat().st_size / 1e6:,.1f} MB"), title_justify="left", title_style="bold"
     )
     table.add_column("rows", justify="right")
     table.add_column("branches")
     for name, tree in content.items():
         branches = [b for b in tree["branches"] if not b.endswith("_size")]
         shown = ", ".join(branches[:9]) + (f" and {len(branches) - 9} more" if len(branches) > 9 else "")
-        table.add_row(name, f"{tree['entries']:,}", shown)
+        table.add_row(escape(name), f"{tree['entries']:,}", escape(shown))
     out.print(table)
     if made_by is None:
         out.print("no provenance: not written by fastsim", highlight=False)
@@ -62,4 +63,4 @@ def _print(path: Path, content: dict[str, Any], made_by: dict[str, Any] | None) 
         "made": f"{circumstance['created']} on {circumstance['host']}, card {circumstance['card']}",
     }
     for key, value in rows.items():
-        out.print(f"[bold]{key:>9}[/]  {value}", highlight=False)
+        out.print(f"[bold]{key:>9}[/]  {escape(str(value))}", highlight=False)

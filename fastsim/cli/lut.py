@@ -5,22 +5,19 @@ from __future__ import annotations
 import itertools
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fastsim.cli.console import Bars, err, out, print_json
-from fastsim.errors import LutError, UsageError
+from fastsim.cli.tables import bins_text, print_comparison, resolutions
+from fastsim.errors import LutError, UsageError, cannot_write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from numpy.typing import NDArray
-    from rich.table import Table
-
     from fastsim.detector import Detector
     from fastsim.luts import Grid, Lut
-    from fastsim.luts.diff import Comparison
 
 app = typer.Typer(help="Build, check, show, draw, compare, import and export lookup tables.", no_args_is_help=True)
 SpeciesOption = Annotated[
@@ -29,8 +26,6 @@ SpeciesOption = Annotated[
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")]
 TABLE_HELP = "A .lut file, DelphesO2's .dat, or a detector (its table is found or built)."
-_WIDTH = 110  # columns: a table is not cut when it goes into a file
-_SHOWN_PT = (0.05, 0.1, 0.2, 0.3, 0.5, 1, 2, 3, 5, 10, 20, 50, 100)
 
 
 @app.command()
@@ -50,16 +45,19 @@ def build(
     dnch_bins: Annotated[
         int, typer.Option(min=1, max=1000, help="Bins in dN_ch/deta, if the detector has an occupancy model.")
     ] = 20,
-    pt_range: Annotated[tuple[float, float], typer.Option(help="Edges in pt [GeV].")] = (0.01, 100.0),
+    pt_range: Annotated[tuple[float, float], typer.Option(help="Edges in pt in GeV.", metavar="LOW HIGH")] = (
+        0.01,
+        100.0,
+    ),
     eta_max: Annotated[float, typer.Option(min=0.1, max=10.0, help="The tables cover -eta_max to eta_max.")] = 4.0,
     r_edges: Annotated[
-        str | None, typer.Option(help="Edges of the production radius [cm], like 0,1,10 (default: the detector's).")
+        str | None, typer.Option(help="Edges of the production radius in cm, like 0,1,10 (default: the detector's).")
     ] = None,
     sample: Annotated[
         Path | None,
         typer.Option("--from-sample", help="Measure them in tracks of a full simulation (CSV, .npz, .root) instead."),
     ] = None,
-    b_z: Annotated[float | None, typer.Option(help="Field of the sample [T].")] = None,
+    b_z: Annotated[float | None, typer.Option(help="Field of the sample in T.")] = None,
     name: Annotated[str | None, typer.Option(help="Name of the sample's detector.")] = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -91,19 +89,20 @@ def check(
     from fastsim.luts.check import check_lut
 
     expected = load_detector(detector) if detector else None
-    problems, hint = [], ""
+    problems, hints = [], set()
     for path in files:
         try:
             lut = _read(path)
             check_lut(lut, expected)
         except LutError as error:
             problems.append(f"{path}: {error.what}")
-            hint = error.hint
+            hints.add(error.hint)
             continue
         header, n = lut.header, int(lut.is_valid.sum())
         text = f"{header.species} in {header.detector}, {n:,} of {lut.is_valid.size:,} cells have a track"
         out.print(f"{path}: fine, {text}; {', '.join(header.efficiencies)}", highlight=False, markup=False)
     if problems:
+        hint = hints.pop() if len(hints) == 1 else ""  # of one fault it would be no help with the others
         raise LutError("\n".join(problems), hint=hint)
 
 
@@ -112,7 +111,7 @@ def show(
     table: Annotated[str, typer.Argument(help=TABLE_HELP)],
     species: SpeciesOption = None,
     eta: Annotated[float, typer.Option(help="In the eta bin that holds this value.")] = 0.0,
-    r: Annotated[float, typer.Option(help="Of tracks born at this radius [cm].")] = 0.0,
+    r: Annotated[float, typer.Option(help="Of tracks born at this radius in cm.")] = 0.0,
     dnch_deta: Annotated[float, typer.Option(min=0.0, help="At the occupancy next to this one.")] = 0.0,
     json: Annotated[bool, typer.Option("--json", help="Print header and numbers as JSON.")] = False,
 ) -> None:
@@ -131,29 +130,33 @@ def show(
             {"header": header, "pt": pt, "efficiency": efficiency.tolist(), "efficiencies": others, "sigma": clean}
         )
     else:
-        out.print(_resolutions(lut, sigma, efficiency, _title(lut, eta, r, dnch_deta)))
+        out.print(resolutions(lut, sigma, efficiency, bins_text(lut, eta, r, dnch_deta)))
 
 
 @app.command()
 def plot(
-    tables: Annotated[list[str], typer.Argument(help=f"{TABLE_HELP} Several are drawn with different lines.")],
+    tables: Annotated[
+        list[str], typer.Argument(help=f"{TABLE_HELP} Several have different lines (at one eta: colours).")
+    ],
     path: Annotated[Path, typer.Option("--out", "-o", help="Picture to write: .png, .pdf or .svg.")],
     species: SpeciesOption = None,
     eta: Annotated[list[float] | None, typer.Option(help="Eta values, may be repeated (default: 0, 1, 2, 3).")] = None,
-    r: Annotated[float, typer.Option(help="Of tracks born at this radius [cm].")] = 0.0,
+    r: Annotated[float, typer.Option(help="Of tracks born at this radius in cm.")] = 0.0,
     dnch_deta: Annotated[
         list[float] | None, typer.Option(help="Occupancies of the efficiency, may be repeated (default: the lowest).")
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Draw momentum resolution, pointing and efficiency against pt."""
+    from fastsim.detector.plot import check_format
     from fastsim.io.rootio import refuse_existing
     from fastsim.luts.plot import plot_luts
 
+    check_format(path)
     refuse_existing(path, overwrite=overwrite)
     luts = [_find(table, species) for table in tables]
     plot_luts(luts, path, etas=eta, r=r, dnch_deta=dnch_deta or [0.0])
-    out.print(str(path), highlight=False)
+    out.print(str(path), highlight=False, markup=False)
 
 
 @app.command()
@@ -162,18 +165,25 @@ def diff(
     second: Annotated[str, typer.Argument(help="The other one.")],
     species: SpeciesOption = None,
     tolerance: Annotated[
-        float | None, typer.Option(min=0.0, help="Exit code 1 if a difference is larger, or nothing could be compared.")
+        float | None,
+        typer.Option(min=0.0, help="Exit code 1 if a difference is larger in size, or nothing could be compared."),
     ] = None,
+    r: Annotated[
+        float | None, typer.Option(help="Compare the bins that hold this production radius in cm (default: 0).")
+    ] = None,
+    all_radii: Annotated[bool, typer.Option("--all-radii", help="Compare all bins of the production radius.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the comparison as JSON.")] = False,
 ) -> None:
-    """Compare two tables: largest and median difference of each quantity, and where the largest is."""
+    """Compare the second table with the first: largest (with its sign) and median difference, and where the largest is."""
     from fastsim.luts.diff import compare_luts
 
-    found = compare_luts(_find(first, species), _find(second, species))
+    if all_radii and r is not None:
+        raise UsageError("--r and --all-radii: one of them only")
+    found = compare_luts(_find(first, species), _find(second, species), None if all_radii else r or 0.0)
     if json:
         print_json({**found._asdict(), "differences": [item._asdict() for item in found.differences]})
     else:
-        _print_comparison(found, first, second)
+        print_comparison(found, first, second)
     if tolerance is not None and (found.largest > tolerance or not found.n_both):
         raise typer.Exit(1)
 
@@ -219,8 +229,8 @@ def export(
     try:
         export_lutcovm(lut, path)
     except OSError as error:
-        raise UsageError(f"cannot be written ({error.strerror})", where=str(path)) from None
-    out.print(f"{path}  {path.stat().st_size / 1e6:.1f} MB", highlight=False)
+        raise cannot_write(error, path) from None
+    out.print(f"{path}  {path.stat().st_size / 1e6:.1f} MB", highlight=False, markup=False)
 
 
 # --- building ---
@@ -233,6 +243,7 @@ def _build(detector: str, folder: Path | None, species: list[str], grid: Grid) -
 
     from fastsim.detector import load_detector
     from fastsim.luts import build_lut, write_lut
+    from fastsim.luts.ready import all_or_nothing
     from fastsim.luts.store import cache_folder, file_name
     from fastsim.species import by_name
 
@@ -250,16 +261,14 @@ def _build(detector: str, folder: Path | None, species: list[str], grid: Grid) -
             lut = build_lut(found, by_name(item), grid, command=f"fastsim lut build {detector}")
             seconds = process_time() - begin
             path = (folder or cache_folder()) / file_name(found, by_name(item), lut.header.key)
-            try:
+            with all_or_nothing(path.parent, [path]):
                 write_lut(lut, path)
-            except OSError as error:
-                raise UsageError(f"cannot be written ({error.strerror})", where=str(path)) from None
             lines.append(
                 f"{path}  {path.stat().st_size / 1e6:.2f} MB, {1e6 * seconds / lut.is_valid.size:.2f} us per bin"
             )
         progress.luts("", len(chosen), len(chosen))
     for line in lines:
-        out.print(line, highlight=False)
+        out.print(line, highlight=False, markup=False)
 
 
 def _species_of(detector: Detector) -> Iterator[str]:
@@ -305,7 +314,7 @@ def _report(paths: Sequence[Path], notes: Sequence[str]) -> None:
     for note in notes:
         err.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
     for path in paths:
-        out.print(str(path), highlight=False)
+        out.print(str(path), highlight=False, markup=False)
 
 
 # --- what was meant ---
@@ -349,9 +358,17 @@ def _common_name(path: Path) -> str:
 def _read(path: Path) -> Lut:
     """The table in a file of either kind."""
     from fastsim.luts import read_lut
+    from fastsim.luts.file import SUFFIX as OURS
     from fastsim.luts.lutcovm import SUFFIX, import_lutcovm
 
-    return import_lutcovm(path, detector=_common_name(path))[0] if path.suffix == SUFFIX else read_lut(path)
+    if path.suffix == SUFFIX:
+        return import_lutcovm(path, detector=_common_name(path))[0]
+    try:
+        return read_lut(path)
+    except LutError as error:
+        if path.suffix != OURS and path.exists():  # never was a table of ours: there is nothing to rebuild
+            raise LutError(error.what, where=error.where, hint="tables are .lut files, or DelphesO2's .dat") from None
+        raise
 
 
 def _find(table: str, species: str | None, grid: Grid | None = None) -> Lut:
@@ -370,71 +387,3 @@ def _find(table: str, species: str | None, grid: Grid | None = None) -> Lut:
         return get_luts(load_detector(table), grid, species=[kind], progress=progress.luts, command="fastsim lut").luts[
             0
         ]
-
-
-# --- printing ---
-
-
-def _title(lut: Lut, eta: float, r: float, dnch_deta: float) -> str:
-    """Which bins are shown."""
-    header, grid = lut.header, lut.header.grid
-    edges = grid.eta_edges[len(grid.eta_edges) // 2 :] if header.mirrored else grid.eta_edges
-    low, high = edges[lut.eta_bin(eta) :][:2]
-    text = f"Resolution of {header.species} in {header.detector}, {header.b_z:g} T, {low:g} < eta < {high:g}"
-    more = []
-    if grid.n_r > 1:
-        low, high = (grid.r_edges or [])[lut.r_bin(r) :][:2]
-        more.append(f"born at {low:g} < r < {high:g} cm")
-    if grid.n_dnch > 1:
-        nearest = grid.dnch_centers[lut.dnch_bin(dnch_deta)]
-        more.append(f"dN_ch/deta = {nearest:.3g}")
-    return "\n".join([text, ", ".join(more)]) if more else text
-
-
-def _resolutions(lut: Lut, sigma: dict[str, NDArray[Any]], efficiency: NDArray[Any], title: str) -> Table:
-    """Resolutions (n_pt,) and efficiency (n_pt,) at some pt, in the units of the trade."""
-    import numpy as np
-    from rich.table import Table
-
-    shown = Table(title=title, title_justify="left", title_style="bold")
-    units = {"pt": "GeV", "found": "%", "σ(pt)/pt": "%", "dca_xy": "µm", "dca_z": "µm", "phi": "mrad", "tan λ": "1e-3"}
-    for name, unit in units.items():
-        shown.add_column(f"{name}\n{unit}", justify="right", no_wrap=True)
-    shown.add_column("σ(pt)/pt\nlog scale", no_wrap=True)
-    pt = lut.header.grid.pt_centers
-    relative = sigma["q_over_pt"] * pt / lut.header.charge
-    valid = np.flatnonzero(np.isfinite(relative))
-    length = np.zeros(len(pt))
-    if len(valid):
-        length[valid] = np.log(relative[valid] / relative[valid].min())
-        length *= 9 / (length.max() or 1.0)
-    for i in sorted({int(np.argmin(np.abs(np.log(pt / x)))) for x in _SHOWN_PT}):
-        if i not in valid:
-            shown.add_row(f"{pt[i]:.3g}", "0", *["-"] * 5, "")
-            continue
-        factors = {"dca_xy": 1e4, "dca_z": 1e4, "phi": 1e3, "tan_lambda": 1e3}
-        values = [100 * relative[i], *(factor * sigma[name][i] for name, factor in factors.items())]
-        bar = "▇" * (1 + round(float(length[i])))
-        shown.add_row(f"{pt[i]:.3g}", f"{100 * efficiency[i]:.3g}", *(f"{x:.3g}" for x in values), bar)
-    return shown
-
-
-def _print_comparison(found: Comparison, first: str, second: str) -> None:
-    """Differences by quantity, and how many cells there were."""
-    from rich.console import Console
-    from rich.table import Table
-
-    shown = Table()
-    for name in ("quantity\n", "largest\n", "median\n", "at pt\nGeV", "eta\n", "r\ncm", "dN_ch/deta\n"):
-        shown.add_column(name, justify="left" if name == "quantity\n" else "right", no_wrap=True)
-    for item in found.differences:
-        values = [f"{100 * x:.2g} %" if item.is_relative else f"{x:.2g}" for x in (item.largest, item.median)]
-        place = [f"{item.pt:.3g}", f"{item.eta:.3g}", f"{item.r:g}"] if item.largest else []
-        occupancy = "" if item.dnch_deta is None or not item.largest else f"{item.dnch_deta:.3g}"
-        shown.add_row(item.name, *values, *(place or [""] * 3), occupancy)
-    Console(width=max(out.width, _WIDTH)).print(shown)
-    text = "; interpolated, because the axes differ" if found.is_interpolated else ""
-    out.print(f"{found.n_both:,} cells have a track in both{text}", highlight=False)
-    for n, which in ((found.n_first_only, first), (found.n_second_only, second)):
-        if n:
-            out.print(f"{n:,} cells have one in {which} only", highlight=False, markup=False)

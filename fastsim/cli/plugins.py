@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from fastsim.cli.console import out, print_json
 
@@ -33,22 +34,25 @@ def listing(
         return
     table = Table("kind", "package", "version", "makes")
     for row in rows:
-        table.add_row(str(row["kind"]), str(row["package"]), str(row["version"]), ", ".join(row["makes"]))
+        table.add_row(
+            *(escape(str(row[key])) for key in ("kind", "package", "version")), escape(", ".join(row["makes"]))
+        )
     out.print(table)
 
 
 @app.command()
 def show(kind: Annotated[str, typer.Argument(help="Module kind.")]) -> None:
-    """Show the options of a module kind, as a [[modules]] table of a card takes them."""
+    """Show the options of a module kind, as a table `modules` of a card takes them."""
     from rich.table import Table
 
     from fastsim.plugins import load_kind
 
     found = load_kind(kind)
-    table = Table("option", "type", "needed", "meaning", title=f"{kind}: {found.Options.__doc__}", title_justify="left")
+    table = Table(
+        "option", "type", "needed", "meaning", title=escape(f"{kind}: {found.Options.__doc__}"), title_justify="left"
+    )
     for name, field in found.Options.model_fields.items():
         kind_of = getattr(field.annotation, "__name__", str(field.annotation)).removeprefix("typing.")
-        table.add_row(
-            name, kind_of, "yes" if field.is_required() else f"no ({field.default!r})", field.description or ""
-        )
+        needed = "yes" if field.is_required() else f"no ({field.default!r})"
+        table.add_row(*map(escape, (name, kind_of, needed, field.description or "")))
     out.print(table)

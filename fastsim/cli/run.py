@@ -44,7 +44,7 @@ def run(
 
     loaded = load_card(card, sets=sets or (), seed=chosen_seed)
     if not (quiet or json):
-        err.print(f"{loaded.detector.name}, card {loaded.path}, seed {loaded.card.seed}", highlight=False)
+        err.print(f"{loaded.detector.name}, card {loaded.path}, seed {loaded.card.seed}", highlight=False, markup=False)
     with Bars(quiet=quiet or json) as progress:
         summary = simulate_files(
             inputs, loaded, output, events=chosen_events, batch_size=batch_size, workers=workers, overwrite=overwrite,
@@ -92,7 +92,8 @@ def _print_summary(summary: Summary, output: Path, seed: int) -> None:
         tracks.add_column(name, justify="left" if name == "species" else "right")
     for species in SPECIES:
         n, found = summary.candidates[species.name], summary.reconstructed[species.name]
-        tracks.add_row(species.symbol, f"{n:,}", f"{found:,}", f"{100 * found / n:.1f} %" if n else "-")
+        if n:
+            tracks.add_row(species.symbol, f"{n:,}", f"{found:,}", f"{100 * found / n:.1f} %")
     n, found = sum(summary.candidates.values()), sum(summary.reconstructed.values())
     tracks.add_section()
     tracks.add_row("all", f"{n:,}", f"{found:,}", f"{100 * found / n:.1f} %" if n else "-")
@@ -103,13 +104,13 @@ def _print_summary(summary: Summary, output: Path, seed: int) -> None:
     losses.add_column("particles", justify="right")
     for code, name in STATUS.items():
         if code not in (NOT_A_TRACK, RECONSTRUCTED) and summary.particles[name]:
-            losses.add_row(name, f"{summary.particles[name]:,}")
+            losses.add_row(escape(name), f"{summary.particles[name]:,}")
     times = Table("step", title="Time", title_justify="left", title_style="bold")
     times.add_column("s", justify="right")
     times.add_column("us/particle", justify="right")
     for step, seconds in summary.seconds.items():
         per_particle = f"{1e6 * seconds / summary.n_particles:.2f}" if summary.n_particles and step not in ONCE else ""
-        times.add_row(step, f"{seconds:.2f}", per_particle)
+        times.add_row(escape(step), f"{seconds:.2f}", per_particle)
 
     out.print(
         f"\n[bold]{summary.n_events:,} events[/], {summary.n_particles:,} particles, seed {seed}", highlight=False
@@ -118,7 +119,7 @@ def _print_summary(summary: Summary, output: Path, seed: int) -> None:
         if table.row_count:
             out.print(table)
     for text, n in summary.counts.items():
-        out.print(f"  {text}: {n:,}", highlight=False)
+        out.print(f"  {text}: {n:,}", highlight=False, markup=False)
     for text in summary.notes:
         out.print(f"[bold yellow]note[/] {escape(text)}", highlight=False)
     for text in summary.bad_events:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Annotated
 
 import typer
@@ -17,6 +16,7 @@ def warmup(
     from time import perf_counter
 
     from fastsim.cards import load_card
+    from fastsim.jit import kernel_cache
     from fastsim.run import check_card, find_luts, load_kernels, make_pipeline
 
     loaded = load_card(card)
@@ -27,7 +27,7 @@ def warmup(
         progress.kernels(ready=False)
         load_kernels(make_pipeline(loaded, luts))
         progress.kernels(ready=True)
-    out.print(f"ready after {perf_counter() - begin:.1f} s", highlight=False)
-    out.print(f"kernels: {os.environ['NUMBA_CACHE_DIR']}", highlight=False)
+    out.print(f"ready after {perf_counter() - begin:.1f} s", highlight=False, markup=False)
+    out.print(f"kernels: {kernel_cache()}", highlight=False, markup=False)
     for source in luts.sources:
-        out.print(f"table:   {source}", highlight=False)
+        out.print(f"table:   {source}", highlight=False, markup=False)

@@ -74,12 +74,12 @@ def _value(node: ast.expr, text: str, variables: Mapping[str, Any]) -> Any:  # n
     if isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
         return _OPERATORS[type(node.op)](value(node.left), value(node.right))
     if isinstance(node, ast.UnaryOp) and type(node.op) in _OPERATORS:
-        return _OPERATORS[type(node.op)](value(node.operand))
+        return np.multiply(_OPERATORS[type(node.op)](value(node.operand)), 1.0)
     if isinstance(node, ast.BoolOp):
         result = value(node.values[0])
         for other in node.values[1:]:
             result = _OPERATORS[type(node.op)](result, value(other))
-        return result
+        return np.multiply(result, 1.0)
     if isinstance(node, ast.Compare) and all(type(op) in _OPERATORS for op in node.ops):
         sides = [value(node.left), *(value(side) for side in node.comparators)]
         result = True

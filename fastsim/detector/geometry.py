@@ -111,27 +111,46 @@ def is_mirrored(detector: Detector) -> bool:
     return not tilted and {disk._replace(position=-disk.position) for disk in disks} == disks
 
 
-def radius_edges(detector: Detector, n_max: int = 8) -> list[float]:
-    """Bins of the production radius [cm]: a new one behind each measuring cylinder, thinned to at most `n_max`.
+def radius_edges(detector: Detector) -> list[float]:
+    """Bins of the production radius [cm]: a new one behind each measuring cylinder.
 
-    Within a bin the same cylinders are left to measure, so the table is constant there. Beyond the last edge no table
-    is needed: nothing is measured there.
+    Within a bin the same cylinders are left to measure, so the table is constant there. In drift volumes a bin spans 30 %
+    of the rows that are left. The last edge is where no track can begin any more: beyond the disks, or where fewer than
+    min_hits cylinders are left.
     """
     if detector.r_edges is not None:
         return list(detector.r_edges)
     measuring = [surface for surface in elements(detector) if surface.is_sensitive]
-    edges = [0.0, *(s.position for s in measuring if not s.is_disk and not s.repeated)]
-    for volume in detector.drift_volumes:
-        edges += [volume.r_first + part * volume.pitch * (volume.n_layers - 1) for part in (0.0, 1 / 3, 2 / 3, 1.0)]
-    edges = sorted({round(edge, 6) for edge in edges})
-    if edges[-1] < (outermost := max((s.high for s in measuring if s.is_disk), default=0.0)):
-        edges.append(outermost)
-    while (
-        len(edges) > n_max + 1
-    ):  # drop the edge whose neighbours are closest in ratio, never the first two or the last
-        ratios = [edges[i + 1] / edges[i - 1] for i in range(2, len(edges) - 1)]
-        del edges[2 + int(np.argmin(ratios))]
+    cylinders = [surface for surface in measuring if not surface.is_disk]
+    min_hits = detector.tracking.min_hits if detector.tracking else 1
+    end = max((s.high for s in measuring if s.is_disk), default=0.0)
+    rows_left = sum(surface.repeated for surface in cylinders)
+    next_edge = rows_left  # rows that are left where the next bin begins
+    edges = [0.0]
+    for number, surface in enumerate(cylinders):
+        if not surface.repeated or rows_left <= next_edge:
+            edges.append(round(surface.position, 6))
+        if surface.repeated:
+            if rows_left <= next_edge:
+                next_edge = int(0.7 * rows_left)
+            rows_left -= 1
+        if len(cylinders) - number - 1 < min_hits and surface.position >= end:
+            if edges[-1] < surface.position:
+                edges.append(round(surface.position, 6))
+            break
+    if edges[-1] < end:
+        edges.append(end)
     return edges
+
+
+def birth_radii(detector: Detector, edges: Sequence[float]) -> list[float]:
+    """Production radius [cm] that each bin is solved for: where it begins, in the middle where rows follow each other."""
+    rows = [surface.position for surface in elements(detector) if surface.repeated]
+    radii = []
+    for low, high in itertools.pairwise(edges):
+        within = sum(low < row < high for row in rows)
+        radii.append(0.5 * (low + high) if within > 1 else low)
+    return radii
 
 
 def faults_of_edges(edges: Any) -> Iterator[Fault]:
@@ -159,6 +178,8 @@ def faults_of_layers(data: dict[str, Any]) -> Iterator[Fault]:
     yield from _overlaps(tables)
     tracking = data.get("tracking")
     rules = tracking if isinstance(tracking, dict) else {}
+    if rules.get("straggling", "none") != "none" and rules.get("energy_loss", "none") == "none":
+        yield ("tracking", "straggling"), 'has no meaning without tracking.energy_loss = "mean"'
     n_measuring, reach = 0, 0.0
     efficiencies: list[float] = []
     for key, i, table in tables:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import io
 import math
+import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastsim.detector import geometry
 from fastsim.detector.review import largest_eta, straight_line_material
-from fastsim.errors import UsageError
+from fastsim.errors import UsageError, cannot_write
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from fastsim.detector.geometry import Surface
     from fastsim.detector.schema import Detector, DriftVolume
 
-__all__ = ["plot_detector", "straight_line_material"]
+__all__ = ["check_format", "plot_detector", "save_picture", "straight_line_material"]
 
 _FORMATS = (".png", ".pdf", ".svg")
 _PASSIVE = "#a8a8a8"
@@ -39,8 +41,7 @@ def plot_detector(detectors: Sequence[Detector], path: Path) -> None:
         if not geometry.elements(detector):
             kind = "formulas" if detector.formulas else "tables"
             raise UsageError(f"{detector.name} is made of {kind}: it has no layers to draw")
-    if path.suffix not in _FORMATS:
-        raise UsageError(f"cannot be drawn: the name must end in {', '.join(_FORMATS)}", where=str(path))
+    check_format(path)
     try:
         from matplotlib.figure import Figure  # noqa: PLC0415  (the extra `plot`)
     except ImportError:
@@ -58,19 +59,28 @@ def plot_detector(detectors: Sequence[Detector], path: Path) -> None:
     highest = max(axes.get_ylim()[1] for axes in tops)  # the same scale for all, to compare
     for axes in tops:
         axes.set_ylim(0, highest)
-    _save(figure, path)
+    save_picture(figure, path, dpi=110)
 
 
-def _save(figure: Any, path: Path) -> None:
-    picture = io.BytesIO()
-    figure.savefig(picture, dpi=110, format=path.suffix[1:])
-    temporary = path.with_name(f".{path.name}.part")
+def check_format(path: Path) -> None:
+    """Raise UsageError if pictures cannot have this suffix."""
+    if path.suffix not in _FORMATS:
+        raise UsageError(f"cannot be drawn: the name must end in {', '.join(_FORMATS)}", where=str(path))
+
+
+def save_picture(figure: Any, path: Path, *, dpi: int) -> None:
+    """Write a figure, whole or not at all; raises UsageError or OutputError if that cannot be."""
+    picture = io.BytesIO()  # what matplotlib makes of a full disk is anybody's guess (zlib.error for PDF)
+    figure.savefig(picture, dpi=dpi, format=path.suffix[1:])
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         temporary.write_bytes(picture.getvalue())
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise UsageError(f"cannot be written ({error.strerror})", where=str(path)) from None
+        raise cannot_write(error, path) from None
+    finally:
+        with suppress(OSError):  # gone after the renaming, never there in a folder that does not exist
+            temporary.unlink(missing_ok=True)
 
 
 def _layout(linear: Any, logarithmic: Any, detector: Detector) -> None:

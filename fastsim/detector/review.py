@@ -72,7 +72,8 @@ def _crossing(surface: Surface, etas: NDArray[np.float64]) -> tuple[NDArray[np.b
     with np.errstate(divide="ignore"):
         r = surface.position / np.sinh(etas)  # below 0 on the other side
         slant = np.cosh(etas) / np.abs(np.sinh(etas))
-    return (r > 0) & (surface.low <= r) & (r <= surface.high), slant
+    is_crossed = (r > 0) & (surface.low <= r) & (r <= surface.high)
+    return is_crossed, np.where(is_crossed, slant, 0.0)  # which is inf at eta = 0: no number times a thickness of 0
 
 
 def review(detector: Detector) -> Review:

@@ -145,7 +145,7 @@ class Detector(toml.Strict):
     """A detector: hardware only. How it is run is the card's business."""
 
     schema_version: Annotated[Literal[1], Field(description="version of this schema")]
-    name: Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z0-9_.-]+$", description="short name")]
+    name: Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$", description="short name")]
     source: Annotated[str, Field(min_length=1, description="where the numbers come from")]
     b_z: Annotated[float, Field(ge=-20, le=20, description="field along the beam [T]")]
     tracking: Annotated[

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from fastsim.errors import FastsimError, OutputError, UsageError
+from fastsim.errors import FastsimError, UsageError, cannot_write
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,12 +16,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 FLUSH_BYTES = 32 << 20  # rows are kept in memory up to this size: every write costs some 5 ms a tree whatever its size
-_WORTH_A_RETRY = {
-    errno.ENOSPC: "the disk is full: free some space or write elsewhere",
-    errno.EFBIG: "a file-size limit is set (ulimit -f)",
-    errno.EDQUOT: "your disk quota is used up",
-    errno.EIO: "the disk or the network fails",
-}
 log = logging.getLogger(__name__)
 
 
@@ -133,10 +126,7 @@ class RootFile:
         self._is_done = True
 
     def _error(self, error: OSError) -> FastsimError:
-        text = f"cannot be written ({error.strerror or error})"
-        if error.errno in _WORTH_A_RETRY:
-            return OutputError(text, where=str(self.path), hint=_WORTH_A_RETRY[error.errno])
-        return UsageError(text, where=str(self.path), hint="nothing is left under the final name")
+        return cannot_write(error, self.path, "nothing is left under the final name")
 
 
 def _n_rows(columns: Mapping[str, Any]) -> int:

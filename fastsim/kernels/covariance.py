@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 # changes the sign of the transverse ones only, so these correlations change sign with the charge.
 PARITY = np.array([-1.0, 1.0, -1.0, -1.0, 1.0, -1.0, 1.0, -1.0, 1.0, -1.0])
 
+SINGULAR = 1e-14
+
 
 @kernel
 def cholesky_5(matrix: NDArray[np.float64], lower: NDArray[np.float64]) -> bool:
@@ -39,7 +41,8 @@ def cholesky_5(matrix: NDArray[np.float64], lower: NDArray[np.float64]) -> bool:
 def invert_5(matrix: NDArray[np.float64], inverse: NDArray[np.float64], work: NDArray[np.float64]) -> bool:
     """Fill `inverse` (5, 5) of a positive definite matrix (5, 5); False if it is not. `work` (2, 5, 5) is overwritten.
 
-    The matrix is scaled to unit diagonal first: its elements carry different units and span many decades.
+    The matrix is scaled to unit diagonal first: its elements carry different units and span many decades. One that is
+    positive definite by rounding only (a pivot below 1e-14) counts as singular.
     """
     scaled = work[0]
     lower = work[1]
@@ -51,6 +54,9 @@ def invert_5(matrix: NDArray[np.float64], inverse: NDArray[np.float64], work: ND
             scaled[i, j] = matrix[i, j] / math.sqrt(matrix[i, i] * matrix[j, j])
     if not cholesky_5(scaled, lower):
         return False
+    for i in range(5):
+        if lower[i, i] * lower[i, i] < SINGULAR:
+            return False
     for i in range(5):  # invert L in place of `scaled`'s upper part: column by column forward substitution
         for j in range(i, 5):
             total = 1.0 if i == j else 0.0

@@ -109,7 +109,8 @@ def straggling_1(p: float, mass: float, charge: float, areal_density: float, los
 def radiation_variance_1(t: float) -> float:
     """Relative variance of an electron's momentum behind t radiation lengths, by Bethe and Heitler's formula.
 
-    The fraction z that is left has <z> = exp(-t) and <z^2> = exp(-t ln 3 / ln 2). As a Gaussian it is an approximation: the
-    true distribution peaks at 1 with a long tail. Source: R. Fruehwirth, Comput. Phys. Commun. 154 (2003) 131, section 2.
+    The fraction z that is left has <z> = exp(-t) and <z^2> = exp(-t ln 3 / ln 2): this is <z^2>/<z>^2 - 1. As a Gaussian it is an
+    approximation: the true distribution peaks at 1 with a long tail.
+    Source: R. Fruehwirth, Computer Physics Communications 154 (2003) 131, sect. 2.
     """
-    return math.exp(-t * math.log(3.0) / math.log(2.0)) - math.exp(-2.0 * t)
+    return math.exp(t * (2.0 - math.log(3.0) / math.log(2.0))) - 1.0

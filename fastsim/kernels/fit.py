@@ -145,29 +145,36 @@ def fit_inwards(
 
 
 @kernel
-def predict(
-    information: NDArray[np.float64], q_over_pt: float, views: NDArray[np.float64], variance: NDArray[np.float64]
-) -> None:
+def set_seed(information: NDArray[np.float64], q_over_pt: float) -> None:
+    """Start with the information of DelphesO2's seed: 5 cm, 5 cm, 0.7 rad, 0.7 and 30.5 q/pt."""
+    information[:, :] = 0.0
+    information[0, 0] = 1.0 / 25.0
+    information[1, 1] = 1.0 / 25.0
+    information[2, 2] = 1.0 / 0.49
+    information[3, 3] = 1.0 / 0.49
+    information[4, 4] = 1.0 / (30.5 * q_over_pt) ** 2
+
+
+@kernel
+def predict(information: NDArray[np.float64], views: NDArray[np.float64], variance: NDArray[np.float64]) -> None:
     """Fill `variance` (2,) [cm2]: where a track is predicted on a surface, in its two views (2, 2).
 
-    To the information is added that of DelphesO2's seed (5 cm, 5 cm, 0.7 rad, 0.7, 30.5 q/pt), so that there is a prediction
-    without hits too. The covariance of (n, z) is the inverse of I_pp - I_pr I_rr^-1 I_rp, r being the other three.
+    The covariance of (n, z) is the inverse of I_pp - I_pr I_rr^-1 I_rp, r being the other three parameters.
     """
-    d22 = information[2, 2] + 1.0 / 0.49  # Cholesky factor of the three
-    l22 = math.sqrt(d22)
+    l22 = math.sqrt(information[2, 2])  # Cholesky factor of the three
     l32 = information[3, 2] / l22
     l42 = information[4, 2] / l22
-    l33 = math.sqrt(information[3, 3] + 1.0 / 0.49 - l32 * l32)
+    l33 = math.sqrt(information[3, 3] - l32 * l32)
     l43 = (information[4, 3] - l42 * l32) / l33
-    l44 = math.sqrt(information[4, 4] + 1.0 / (30.5 * q_over_pt) ** 2 - l42 * l42 - l43 * l43)
+    l44 = math.sqrt(information[4, 4] - l42 * l42 - l43 * l43)
     n2 = information[0, 2] / l22
     n3 = (information[0, 3] - n2 * l32) / l33
     n4 = (information[0, 4] - n2 * l42 - n3 * l43) / l44
     z2 = information[1, 2] / l22
     z3 = (information[1, 3] - z2 * l32) / l33
     z4 = (information[1, 4] - z2 * l42 - z3 * l43) / l44
-    nn = information[0, 0] + 1.0 / 25.0 - n2 * n2 - n3 * n3 - n4 * n4
-    zz = information[1, 1] + 1.0 / 25.0 - z2 * z2 - z3 * z3 - z4 * z4
+    nn = information[0, 0] - n2 * n2 - n3 * n3 - n4 * n4
+    zz = information[1, 1] - z2 * z2 - z3 * z3 - z4 * z4
     nz = information[0, 1] - n2 * z2 - n3 * z3 - n4 * z4
     determinant = nn * zz - nz * nz
     for m in range(2):

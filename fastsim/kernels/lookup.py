@@ -54,7 +54,8 @@ def nearest_1(x: float, low: float, width: float, n: int, unit: float) -> int:
     """The bin that holds x, the outer ones hold what lies beyond; in float32 and in `unit`, cut towards zero, as DelphesO2."""
     lowest = np.float32(low / unit)
     step = (np.float32((low + n * width) / unit) - lowest) / np.float32(n)
-    return min(max(int((np.float32(x / unit) - lowest) / step), 0), n - 1)
+    position = float((np.float32(x / unit) - lowest) / step)
+    return int(min(max(position, 0.0), n - 1.0))
 
 
 @kernel
@@ -72,32 +73,6 @@ def between_1(x: float, low: float, width: float, n: int, nearest: bool, unit: f
     if nearest:
         return nearest_1(x, low, width, n, unit), 0.0
     return fraction_1(x, low, width, n)
-
-
-@kernel
-def add_bin(
-    values: NDArray[np.float32], efficiencies: NDArray[np.float32], d: int, f: float, mirrored: bool, weight: float,
-    cell: NDArray[np.float64],
-) -> float:  # fmt: skip
-    """Add a bin, `values` (15,) and `efficiencies` (n_dnch,) at d + f, to `cell` (16,) by its weight, which is returned.
-
-    A bin beyond the mirror has its z turned around. Returns 0 where there is no track.
-    """
-    if math.isnan(values[0]):
-        return 0.0
-    efficiency = np.float64(efficiencies[d])  # float64 with the JIT off too
-    if f > 0.0:
-        efficiency += f * (np.float64(efficiencies[d + 1]) - efficiency)
-    cell[0] += weight * efficiency
-    for k in range(5):
-        cell[1 + k] += weight * np.float64(values[k])
-    if mirrored:
-        for k in range(10):
-            cell[6 + k] += weight * PARITY[k] * np.float64(values[5 + k])
-    else:
-        for k in range(10):
-            cell[6 + k] += weight * np.float64(values[5 + k])
-    return weight
 
 
 @kernel
@@ -131,9 +106,19 @@ def lookup_1(
         j_eta = i_eta + corner // 2
         j_pt = i_pt + corner % 2
         weight = (f_eta if corner >= 2 else 1.0 - f_eta) * (f_pt if corner % 2 == 1 else 1.0 - f_pt)
-        if weight > 0.0:
-            i = max(j_eta, 0)  # the mirror image of bin 0 is bin -1
-            total += add_bin(covariance[i, j_pt], efficiency[i, j_pt], d, f_d, j_eta < 0, weight, cell)
+        i = max(j_eta, 0)  # the mirror image of bin 0 is bin -1
+        if weight <= 0.0 or math.isnan(covariance[i, j_pt, 0]):
+            continue
+        total += weight
+        found = np.float64(efficiency[i, j_pt, d])  # float64 with the JIT off too
+        if f_d > 0.0:
+            found += f_d * (np.float64(efficiency[i, j_pt, d + 1]) - found)
+        cell[0] += weight * found
+        for k in range(15):
+            cell[1 + k] += weight * np.float64(covariance[i, j_pt, k])
+        if j_eta < 0:
+            for k in range(10):
+                cell[6 + k] += weight * (PARITY[k] - 1.0) * np.float64(covariance[i, j_pt, 5 + k])
     if total <= 0.0:
         cell[:] = 0.0
         return False

@@ -138,7 +138,7 @@ def lose_energy_1(
     S(E behind) / S(E before).
     """
     slope2 = 1.0 + tan_lambda * tan_lambda
-    p = charge / abs(q_over_pt) * math.sqrt(slope2)
+    p = abs(charge / q_over_pt) * math.sqrt(slope2)
     x = areal_density * slant
     p_after = momentum_after_1(p, mass, charge, x)
     if p_after <= 0.0:
@@ -296,7 +296,7 @@ def scatter(
             t_path = total
     slope = math.sqrt(1.0 + tan_lambda * tan_lambda)
     for k in range(n):
-        p = charge / abs(path.q_over_pt[k]) * slope
+        p = abs(charge / path.q_over_pt[k]) * slope
         beta = p / math.sqrt(p * p + mass * mass)
         t = path.theta2[k]
         path.theta2[k] = highland_1(t, max(t_path, t), p, beta, charge, rules.scattering) ** 2

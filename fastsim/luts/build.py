@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastsim.detector.formulas import evaluate
-from fastsim.detector.geometry import is_mirrored, radius_edges, surfaces_of
+from fastsim.detector.geometry import birth_radii, is_mirrored, radius_edges, surfaces_of
 from fastsim.errors import LutError
 from fastsim.kernels.conventions import CONVENTIONS, ELECTRONS, ENERGY_LOSS, STRAGGLING
 from fastsim.kernels.walk import Rules
@@ -27,6 +27,7 @@ from fastsim.luts.file import (
     Lut,
     fault_of,
     hash_of,
+    hashes_of,
     n_eta_stored,
 )  # fmt: skip
 from fastsim.luts.kernels import PHYSICS_VERSION, fill_table, make_scratch
@@ -64,6 +65,11 @@ def resolve(grid: Grid, detector: Detector) -> Grid:
     )
 
 
+def _rounded(column: NDArray[Any]) -> list[Any]:
+    """To 12 digits: the last bits of an arctangent are the machine's."""
+    return [float(f"{x:.12g}") for x in column.ravel().tolist()]
+
+
 def lut_key(detector: Detector, species: Species, grid: Grid) -> str:
     """Hash of everything that a table depends on: geometry, conventions, species, grid and the maker's physics version."""
     physics: dict[str, Any] = {
@@ -79,7 +85,7 @@ def lut_key(detector: Detector, species: Species, grid: Grid) -> str:
         physics["table"] = next((table.sha256 for table in detector.tables if table.species == species.name), "")
     else:
         surfaces = surfaces_of(detector)
-        physics["surfaces"] = [column if isinstance(column, int) else column.tolist() for column in surfaces]
+        physics["surfaces"] = [column if isinstance(column, int) else _rounded(column) for column in surfaces]
         physics["rules"] = [float(value) for value in rules_of(detector)]
     return sha256(json.dumps(physics, sort_keys=True).encode()).hexdigest()
 
@@ -105,10 +111,11 @@ def make_lut(
     b_z: float, mirrored: bool, key: str, origin: dict[str, Any], command: str,
 ) -> Lut:  # fmt: skip
     """A table with its header; raises LutError if the numbers cannot be one."""
+    hashes = hashes_of(covariance, efficiencies)
     header = Header(
         format=FORMAT, species=species.name, pdg=species.pdg, mass=species.mass, charge=species.charge, detector=detector,
         b_z=b_z, grid=grid, mirrored=mirrored, axes=AXES, interpolation=INTERPOLATION, quantities=QUANTITIES,
-        efficiencies=list(efficiencies), key=key, sha256=hash_of(covariance, efficiencies), origin=origin,
+        efficiencies=list(efficiencies), key=key, hashes=hashes, sha256=hash_of(hashes), origin=origin,
         fastsim_version=version("fastsim"), physics_version=PHYSICS_VERSION, command=command,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )  # fmt: skip
@@ -126,8 +133,9 @@ def _by_layers(
     n_eta = n_eta_stored(grid, mirrored=mirrored)
     covariance = np.empty((grid.n_r, n_eta, grid.n_pt, N_COVARIANCE), dtype=np.float32)
     efficiency = np.empty((2, grid.n_dnch, grid.n_r, n_eta, grid.n_pt), dtype=np.float32)
+    r_births = np.array(birth_radii(detector, grid.r_edges or []))
     n_bad = fill_table(
-        surfaces, rules, np.array(grid.r_edges)[:-1], np.sinh(grid.eta_centers[-n_eta:]), grid.pt_centers, grid.dnch_centers,
+        surfaces, rules, r_births, np.sinh(grid.eta_centers[-n_eta:]), grid.pt_centers, grid.dnch_centers,
         species.mass, float(species.charge), make_scratch(len(surfaces.position), rules.min_hits, grid.n_dnch),
         covariance, efficiency,
     )  # fmt: skip

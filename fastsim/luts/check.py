@@ -8,7 +8,7 @@ import numpy as np
 
 from fastsim.errors import LutError
 from fastsim.luts.build import lut_key
-from fastsim.luts.file import hash_of
+from fastsim.luts.file import hash_of, hashes_of
 from fastsim.species import by_name
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def is_positive_definite(covariance: NDArray[Any]) -> NDArray[np.bool_]:
 def check_lut(lut: Lut, detector: Detector | None = None) -> None:
     """Raise LutError if a matrix is not positive definite, the hash is not that of the numbers, or of another detector."""
     header = lut.header
-    if hash_of(lut.covariance, lut.efficiencies) != header.sha256:
+    if hash_of(hashes_of(lut.covariance, lut.efficiencies)) != header.sha256:
         raise LutError("the numbers are not those that the header's sha256 was taken of", hint="make the table again")
     bad = lut.is_valid & ~is_positive_definite(lut.covariance)
     if bad.any():

@@ -29,7 +29,10 @@ _NAMES = [
 
 
 class Difference(NamedTuple):
-    """Largest and median difference of one quantity, and the bin centre of the largest; relative for resolutions."""
+    """How much larger one quantity is in the second table than in the first, relative to the first for resolutions.
+
+    `largest` in absolute value, with its sign, and the bin centre where it is; `median` of the signed differences.
+    """
 
     name: str
     is_relative: bool
@@ -52,12 +55,12 @@ class Comparison(NamedTuple):
 
     @property
     def largest(self) -> float:
-        """The largest of all."""
-        return max((found.largest for found in self.differences), default=0.0)
+        """The largest of all in absolute value."""
+        return max((abs(found.largest) for found in self.differences), default=0.0)
 
 
 class _Points(NamedTuple):
-    """Where to compare: production radius [cm] (lower edges: there tables are made), eta, pt [GeV] and dN_ch/deta."""
+    """Where to compare: production radius [cm] (lower edges, which select the bins), eta, pt [GeV] and dN_ch/deta."""
 
     r: Doubles
     eta: Doubles
@@ -65,29 +68,33 @@ class _Points(NamedTuple):
     dnch_deta: Doubles
 
 
-def compare_luts(first: Lut, second: Lut) -> Comparison:
+def compare_luts(first: Lut, second: Lut, r: float | None = None) -> Comparison:
     """Compare two tables of one species, cell by cell, or on different axes at the coarser one's centres in the common range.
 
-    A cell that is valid in one table only has efficiency 0 in the other, and is left out of the covariance.
+    At the production radius `r` [cm], each table in its bin that holds it, or in all bins. A cell that is valid in one table
+    only has efficiency 0 in the other, and is left out of the covariance.
     """
     if first.header.species != second.header.species:
         raise LutError(f"a table of {first.header.species} cannot be compared with one of {second.header.species}")
     names = [name for name in first.efficiencies if name in second.efficiencies]
     is_same = first.header.grid == second.header.grid
     points = _points(first.header.grid, second.header.grid)
-    cov_a, eff_a = unfold(first) if is_same else _sample(first, points, names)
-    cov_b, eff_b = unfold(second) if is_same else _sample(second, points, names)
+    if r is not None:  # the tables say so if they do not reach that far
+        bins = [lut.r_bin(r) for lut in (first, second)]
+        points = points._replace(r=points.r[bins[0]][np.newaxis] if is_same else np.array([r]))
+    cov_a, eff_a = _own(first, r) if is_same else _sample(first, points, names)
+    cov_b, eff_b = _own(second, r) if is_same else _sample(second, points, names)
     valid_a, valid_b = np.isfinite(cov_a[..., 0]), np.isfinite(cov_b[..., 0])
     both = valid_a & valid_b
     found = []
     for k, name in enumerate(_NAMES if both.any() else []):
         a, b = (covariance[..., k].astype(np.float64) for covariance in (cov_a, cov_b))
         with np.errstate(invalid="ignore"):
-            difference = np.abs(np.expm1(b - a) if k < 5 else b - a)
+            difference = np.expm1(b - a) if k < 5 else b - a
         found.append(_difference(name, difference, both, points, is_relative=k < 5))
     either = valid_a | valid_b
     for name in names:
-        difference = np.abs(eff_b[name].astype(np.float64) - eff_a[name])
+        difference = eff_b[name].astype(np.float64) - eff_a[name]
         found.append(
             _difference(name, difference, np.broadcast_to(either, difference.shape), points, is_relative=False)
         )
@@ -98,14 +105,28 @@ def compare_luts(first: Lut, second: Lut) -> Comparison:
 def _difference(
     name: str, difference: Doubles, where: NDArray[np.bool_], points: _Points, *, is_relative: bool
 ) -> Difference:
-    """Largest and median over the cells in question; `difference` (n_r, n_eta, n_pt), with n_dnch in front for efficiencies."""
-    values = np.where(where, difference, -1.0)
-    *d, h, i, j = np.unravel_index(int(np.argmax(values)), values.shape)
+    """The largest in absolute value and the median over the cells in question.
+
+    `difference` is (n_r, n_eta, n_pt), with n_dnch in front for efficiencies.
+    """
+    values = np.where(where, np.abs(difference), -1.0)
+    place = np.unravel_index(int(np.argmax(values)), values.shape)
+    *d, h, i, j = place
     middle = float(np.median(difference[where])) if where.any() else 0.0
     occupancy = float(points.dnch_deta[d[0]]) if d and len(points.dnch_deta) > 1 else None
-    largest = max(float(values.max()), 0.0)
-    place = float(points.pt[j]), float(points.eta[i]), float(points.r[h])
-    return Difference(name, is_relative, largest, middle, *place, occupancy)
+    largest = float(difference[place]) if where.any() else 0.0
+    return Difference(
+        name, is_relative, largest, middle, float(points.pt[j]), float(points.eta[i]), float(points.r[h]), occupancy
+    )
+
+
+def _own(lut: Lut, r: float | None) -> tuple[NDArray[Any], dict[str, NDArray[np.float32]]]:
+    """The numbers of a table in the bin of `r`, or in all."""
+    covariance, efficiencies = unfold(lut)
+    if r is None:
+        return covariance, efficiencies
+    h = lut.r_bin(r)
+    return covariance[h : h + 1], {name: values[:, h : h + 1] for name, values in efficiencies.items()}
 
 
 def _points(a: Grid, b: Grid) -> _Points:

@@ -29,6 +29,7 @@ from fastsim.columns import PARAMETER_UNITS, PARAMETERS
 from fastsim.detector.geometry import faults_of_edges
 from fastsim.errors import LutError
 from fastsim.kernels.covariance import PARITY
+from fastsim.species import SPECIES
 from fastsim.toml import Strict
 
 if TYPE_CHECKING:
@@ -121,6 +122,7 @@ class Header(Strict):
     quantities: list[str]
     efficiencies: list[str]
     key: str
+    hashes: dict[str, str]
     sha256: str
     origin: dict[str, Any]
     fastsim_version: str
@@ -219,18 +221,23 @@ def unfold(lut: Lut) -> tuple[NDArray[Any], dict[str, NDArray[np.float32]]]:
     return np.concatenate([other, lut.covariance], axis=1), efficiencies
 
 
-def hash_of(covariance: NDArray[Any], efficiencies: dict[str, NDArray[np.float32]]) -> str:
-    """Hash of a table's numbers."""
-    digest = sha256(np.ascontiguousarray(covariance).tobytes())
-    for name in sorted(efficiencies):
-        digest.update(name.encode() + np.ascontiguousarray(efficiencies[name]).tobytes())
-    return digest.hexdigest()
+def hashes_of(covariance: NDArray[Any], efficiencies: dict[str, NDArray[np.float32]]) -> dict[str, str]:
+    """Hash of each array of a table, by name."""
+    arrays = {"covariance": covariance, **efficiencies}
+    return {name: sha256(np.ascontiguousarray(values).data).hexdigest() for name, values in sorted(arrays.items())}
+
+
+def hash_of(hashes: dict[str, str]) -> str:
+    """Hash of all numbers of a table, from those of its arrays."""
+    return sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
 
 
 def write_lut(lut: Lut, path: Path) -> None:
-    """Write the table, whole or not at all."""
+    """Write the table with the hashes of its numbers, whole or not at all (other processes may be making the same one)."""
+    hashes = hashes_of(lut.covariance, lut.efficiencies)
+    header = lut.header.model_copy(update={"hashes": hashes, "sha256": hash_of(hashes)})
     with whole_file(path) as stream, zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        archive.writestr("header.json", lut.header.model_dump_json(indent=1))
+        archive.writestr("header.json", header.model_dump_json(indent=1))
         archive.writestr("covariance.npy", _pack(lut.covariance, is_covariance=True))
         for name, values in lut.efficiencies.items():
             archive.writestr(f"{name}.npy", _pack(values))
@@ -280,7 +287,7 @@ def read_lut(path: Path, efficiencies: Sequence[str] | None = None) -> Lut:
 
     Raises LutError, naming the file, if it is missing, truncated, not a table, or inconsistent.
     """
-    hint = "rebuild it with `fastsim lut build`"
+    hint = "make it again, with `fastsim lut build` or `lut import`"
     try:
         with zipfile.ZipFile(path) as archive:
             header = Header.model_validate(json.loads(archive.read("header.json")))
@@ -292,18 +299,35 @@ def read_lut(path: Path, efficiencies: Sequence[str] | None = None) -> Lut:
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise LutError(f"not a table that this version reads: {faults}", where=str(path), hint=hint) from None
-    except (OSError, zipfile.BadZipFile, zlib.error, KeyError, ValueError, EOFError, RuntimeError) as error:
+    except (
+        OSError,
+        zipfile.BadZipFile,
+        zlib.error,
+        KeyError,
+        ValueError,
+        EOFError,
+        RuntimeError,
+        MemoryError,
+    ) as error:
         raise LutError(f"not a whole table ({error})", where=str(path), hint=hint) from None
     lut = Lut(header, covariance, found)
     missing = [name for name in wanted if name not in found]
-    if fault := f"has no efficiency {', '.join(missing)}" if missing else fault_of(lut):
-        raise LutError(fault, where=str(path), hint=hint)
+    fault = f"has no efficiency {', '.join(missing)}" if missing else fault_of(lut)
+    if not fault and not hashes_of(covariance, found).items() <= header.hashes.items():
+        fault = "the numbers are not those that the header's hashes were taken of"
+    if fault or hash_of(header.hashes) != header.sha256:
+        raise LutError(fault or "the header's hashes do not fit its sha256", where=str(path), hint=hint)
     return lut
 
 
-def fault_of(lut: Lut) -> str:
+def fault_of(lut: Lut) -> str:  # noqa: PLR0911  (one for each kind of fault)
     """What is wrong with the numbers of a table, empty if nothing is."""
     header, grid = lut.header, lut.header.grid
+    kind_of = next((kind for kind in SPECIES if kind.name == header.species), None)
+    if kind_of is None or (kind_of.pdg, kind_of.charge) != (header.pdg, header.charge):
+        return f"says species {header.species!r} with PDG code {header.pdg} and charge {header.charge}"
+    if header.mirrored and grid.n_eta % 2:
+        return f"cannot be mirrored with {grid.n_eta} bins in eta"
     shape = (grid.n_r, n_eta_stored(grid, mirrored=header.mirrored), grid.n_pt)
     kind = lut.covariance.dtype
     if lut.covariance.shape != (*shape, N_COVARIANCE) or kind not in (np.float32, np.float64):

@@ -10,7 +10,7 @@ import numpy as np
 from fastsim.jit import kernel
 from fastsim.kernels.covariance import cholesky_5, invert_5
 from fastsim.kernels.energy_loss import ELECTRON_MASS
-from fastsim.kernels.fit import add_hit, change_state, cross_inwards, cross_outwards, fit_inwards, predict
+from fastsim.kernels.fit import add_hit, change_state, cross_inwards, cross_outwards, fit_inwards, predict, set_seed
 from fastsim.kernels.helix import curvature_1
 from fastsim.kernels.surfaces import MOST_LOST
 from fastsim.kernels.walk import Path, go_back, make_path, measure_1, scatter, walk
@@ -25,7 +25,7 @@ PHYSICS_VERSION = 2  # part of every table's hash: change it whenever a number i
 
 EVERY_HIT_RIGHT, NO_WRONG_PAIR = 0, 1  # DelphesO2's eff and eff2
 LN_SIGMA_STEP, RHO_STEP, EFFICIENCY_STEP = 2.0**-14, 2.0**-15, 2.0**-16  # precision of stored values
-NEGLECTED = 1e-3  # probability of the patterns that are not worth a fit
+NEGLECTED = 1e-4  # probability of the patterns that are not worth a fit
 
 
 class Scratch(NamedTuple):
@@ -61,10 +61,16 @@ def make_scratch(n_surfaces: int, min_hits: int, n_dnch: int) -> Scratch:
 
 @kernel
 def add_fit(surfaces: Surfaces, n: int, tan_lambda: float, probability: float, scratch: Scratch) -> float:
-    """Add the covariance of the hits in `scratch.share` to `scratch.total` with this probability, which is returned."""
+    """Add the covariance of the hits in `scratch.share` to `scratch.total` with this probability, which is returned.
+
+    Returns 0 if the hits do not determine a track.
+    """
     fit_inwards(surfaces, scratch.path, n, tan_lambda, scratch.share, scratch.information, scratch.work[0])
     if not invert_5(scratch.information, scratch.covariance, scratch.work):
         return 0.0
+    cosh2 = 1.0 + tan_lambda * tan_lambda
+    if scratch.covariance[2, 2] > 1.0 or scratch.covariance[3, 3] > cosh2 * cosh2:
+        return 0.0  # azimuth or dip angle is not even known to a radian
     for i in range(5):
         for j in range(5):
             scratch.total[i, j] += probability * scratch.covariance[i, j]
@@ -75,7 +81,7 @@ def add_fit(surfaces: Surfaces, n: int, tan_lambda: float, probability: float, s
 def mean_covariance(surfaces: Surfaces, rules: Rules, n: int, tan_lambda: float, scratch: Scratch) -> bool:
     """Fill `scratch.total` with the mean covariance over the hits that may be lost; False if nothing can be fitted.
 
-    Patterns are summed by their probability, more and more lost hits until the rest is below 0.1 % or four are lost. The rest
+    Patterns are summed by their probability, more and more lost hits until the rest is below 1e-4 or four are lost. The rest
     is taken as one pattern: each hit enters with the share of them in which it is there (their covariance is then too
     small; tests/physics says by how much). The hits of drift volumes always enter by their efficiency: there are many.
     """
@@ -170,36 +176,42 @@ def add_rest(
 def wrong_hit_areas(surfaces: Surfaces, rules: Rules, n: int, tan_lambda: float, scratch: Scratch) -> None:
     """Fill `scratch.right` (n,): x such that the right hit is picked with probability 1 / (1 + x dN_ch/deta).
 
-    The window on a surface is that of the predictions from outside and from inside together, each with DelphesO2's seed,
+    The window on a surface is that of the predictions from outside and from inside together, each begun with DelphesO2's seed,
     plus the hit's own resolution; the hit density is that of tracks from the beam line. 0 where there is no danger:
     passive surfaces, and drift volumes, which this model does not describe.
     Source: DelphesO2 DetectorK::SolveTrack (reference/delpheso2.md 2.2, steps 5 to 7).
     """
     path = scratch.path
     information = scratch.information
-    information[:, :] = 0.0
+    seen = False
     for k in range(n - 1, -1, -1):
         i = path.surface[k]
-        cross_inwards(information, tan_lambda, path.q_over_pt[k], path.theta2[k], path.loss[k], path.jitter[k])
+        if seen:
+            cross_inwards(information, tan_lambda, path.q_over_pt[k], path.theta2[k], path.loss[k], path.jitter[k])
         if surfaces.efficiency[i] > 0.0:
+            if not seen:
+                set_seed(information, path.q_over_pt[k])
+                seen = True
             if not surfaces.repeated[i]:
                 directions(i >= surfaces.n_cylinders, path.sin_incidence[k], tan_lambda, scratch.views)
-                predict(information, path.q_over_pt[k], scratch.views, scratch.inwards[k])
+                predict(information, scratch.views, scratch.inwards[k])
             add_hit(information, surfaces.sigma[i], path.views[k], 1.0)
-        change_state(information, path.jacobian[k], scratch.work[0])
+        if seen:
+            change_state(information, path.jacobian[k], scratch.work[0])
     go_back(rules, n, tan_lambda, path)
-    information[:, :] = 0.0
+    set_seed(information, path.q_over_pt[0])
     outwards = scratch.row[:2]
     for k in range(n):
         i = path.surface[k]
-        change_state(information, path.backward[k], scratch.work[0])
+        if k > 0:
+            change_state(information, path.backward[k], scratch.work[0])
         scratch.right[k] = 0.0
         if surfaces.efficiency[i] > 0.0:
             if not surfaces.repeated[i]:
                 is_disk = i >= surfaces.n_cylinders
                 directions(is_disk, path.sin_incidence[k], tan_lambda, scratch.views)
-                predict(information, path.q_over_pt[k], scratch.views, outwards)
-                area = window_1(scratch.inwards[k], outwards, surfaces.sigma[i])
+                predict(information, scratch.views, outwards)
+                area = window_1(scratch.inwards[k], outwards, surfaces.sigma[i], surfaces.stereo[i])
                 density = hit_density_1(is_disk, path.r[k], path.z[k], rules.average_rapidity)
                 scratch.right[k] = 2.0 * math.pi * area * density
             add_hit(information, surfaces.sigma[i], path.views[k], 1.0)
@@ -217,13 +229,24 @@ def directions(is_disk: bool, sin_incidence: float, tan_lambda: float, views: ND
 
 
 @kernel
-def window_1(inwards: NDArray[np.float64], outwards: NDArray[np.float64], sigma: NDArray[np.float64]) -> float:
-    """Product of the two widths [cm2] of a search window: the two predictions (2,) together, and the hit's resolution (2,)."""
-    area = 1.0
-    for m in range(2):
-        resolution = sigma[m] if sigma[m] < math.inf else 0.0  # along a wire nothing is measured
-        area *= inwards[m] * outwards[m] / (inwards[m] + outwards[m]) + resolution * resolution
-    return math.sqrt(area)
+def window_1(
+    inwards: NDArray[np.float64], outwards: NDArray[np.float64], sigma: NDArray[np.float64], stereo: NDArray[np.float64]
+) -> float:
+    """Product of the two widths [cm2] of a search window, in r-phi and across it.
+
+    The two predictions (2,) together, and what the hit's views (resolutions and angles, (2,)) say of either direction;
+    along the wire of a single view nothing is measured, and only the prediction limits the window.
+    """
+    along, across = sigma[0] * sigma[0], 0.0
+    if sigma[1] < math.inf:
+        w_a, w_b = 1.0 / (sigma[0] * sigma[0]), 1.0 / (sigma[1] * sigma[1])
+        determinant = w_a * w_b * math.sin(stereo[0] - stereo[1]) ** 2
+        along = (w_a * math.sin(stereo[0]) ** 2 + w_b * math.sin(stereo[1]) ** 2) / determinant
+        across = (w_a * math.cos(stereo[0]) ** 2 + w_b * math.cos(stereo[1]) ** 2) / determinant
+    return math.sqrt(
+        (inwards[0] * outwards[0] / (inwards[0] + outwards[0]) + along)
+        * (inwards[1] * outwards[1] / (inwards[1] + outwards[1]) + across)
+    )
 
 
 @kernel
@@ -292,8 +315,6 @@ def solve_track(
     scratch.right[:n] = 0.0
     found = probability_of_hits(surfaces, n, rules.min_hits, 0.0, scratch)
     if found <= 0.0 or not mean_covariance(surfaces, rules, n, tan_lambda, scratch):
-        return False
-    if scratch.total[2, 2] > 1.0:  # the direction is not even known to a radian: hits in one place do not make a track
         return False
     if rules.average_rapidity >= 0.0:
         wrong_hit_areas(surfaces, rules, n, tan_lambda, scratch)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastsim.detector.plot import check_format, save_picture
 from fastsim.errors import UsageError
 from fastsim.species import by_name
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from fastsim.luts.file import Lut
 
 _LINES = ("-", "--", ":", "-.")
+_N_COLORS = 10  # of matplotlib's cycle
 _ETAS = (0.0, 1.0, 2.0, 3.0)
 
 
@@ -29,27 +31,44 @@ def plot_luts(
 ) -> None:
     """Draw sigma(pt)/pt, pointing in r-phi and z, and efficiency against pt to a PNG, PDF or SVG file.
 
-    One colour an eta (by default 0, 1, 2, 3, as far as the tables reach), one line style a table, fainter lines for higher
-    occupancies; of tracks born at radius `r` [cm]. Raises UsageError if matplotlib is missing or the format unknown.
+    One colour an eta (by default 0, 1, 2, 3, as far as the tables reach) and one line style a table, or at a single eta one
+    colour a table; fainter lines for higher occupancies; of tracks born at radius `r` [cm]. Raises UsageError if matplotlib
+    is missing, the format unknown or the lines could not be told apart, OutputError if the disk is full.
     """
+    check_format(path)
     try:
         from matplotlib.figure import Figure  # noqa: PLC0415  (the extra `plot`)
     except ImportError:
         raise UsageError("drawing needs matplotlib", hint="pip install 'fastsim[plot]'") from None
     etas = etas or [eta for eta in _ETAS if eta <= min(lut.header.grid.eta_max for lut in luts)]
+    check_number(len(luts), len(etas))
     figure = Figure(figsize=(11, 7.6), layout="constrained")
     panels = figure.subplots(2, 2, sharex=True).ravel()
     for number, lut in enumerate(luts):
         for k, eta in enumerate(etas):
-            style = {"color": f"C{k}", "linestyle": _LINES[number % len(_LINES)]}
-            _draw(panels, lut, eta, r, dnch_deta, style)
+            _draw(panels, lut, eta, r, dnch_deta, _style(number, k, len(etas)))
     _axes(panels, luts)
-    _legends(panels, luts, etas, dnch_deta)
-    figure.suptitle(_title(luts, r))
-    try:
-        figure.savefig(path, dpi=120)
-    except (ValueError, OSError) as error:
-        raise UsageError(f"cannot be drawn: {error}", where=str(path)) from None
+    _legends(figure, panels, luts, etas, dnch_deta)
+    figure.suptitle(_title(luts, etas, r))
+    save_picture(figure, path, dpi=120)
+
+
+def check_number(n_luts: int, n_etas: int) -> None:
+    """Raise UsageError if so many lines cannot be told apart."""
+    if n_etas > 1 and n_luts > len(_LINES):
+        raise UsageError(
+            f"{n_luts} tables at {n_etas} values of eta: there are line styles for {len(_LINES)} tables only",
+            hint="give one --eta: then each table has its own colour",
+        )
+    if n_luts > _N_COLORS * len(_LINES):
+        raise UsageError(f"{n_luts} tables: there are colours for {_N_COLORS * len(_LINES)} only", hint="draw fewer")
+
+
+def _style(number: int, k: int, n_etas: int) -> dict[str, Any]:
+    """How the lines of a table (by its number) at the k-th eta look."""
+    if n_etas > 1:
+        return {"color": f"C{k}", "linestyle": _LINES[number]}
+    return {"color": f"C{number % _N_COLORS}", "linestyle": _LINES[number // _N_COLORS]}
 
 
 def _draw(panels: Any, lut: Lut, eta: float, r: float, dnch_deta: Sequence[float], style: dict[str, Any]) -> None:
@@ -87,17 +106,18 @@ def _axes(panels: Any, luts: Sequence[Lut]) -> None:
     panels[3].set_ylim(-3, 105)
 
 
-def _legends(panels: Any, luts: Sequence[Lut], etas: Sequence[float], dnch_deta: Sequence[float]) -> None:
-    """Colours in the first panel, line styles in the second, occupancies in the last."""
+def _legends(figure: Any, panels: Any, luts: Sequence[Lut], etas: Sequence[float], dnch_deta: Sequence[float]) -> None:
+    """Colours and line styles below the picture, occupancies in the panel of the efficiency, the only one they change."""
     from matplotlib.lines import Line2D  # noqa: PLC0415
 
-    panels[0].legend(handles=[Line2D([], [], color=f"C{k}", label=f"η = {eta:g}") for k, eta in enumerate(etas)])
+    handles = []
+    if len(etas) > 1:
+        handles += [Line2D([], [], color=f"C{k}", label=f"η = {eta:g}") for k, eta in enumerate(etas)]
     if len(luts) > 1:
-        lines = [
-            Line2D([], [], color="0.3", linestyle=_LINES[k % len(_LINES)], label=_name(lut))
-            for k, lut in enumerate(luts)
-        ]
-        panels[1].legend(handles=lines)
+        fixed = {"color": "0.3"} if len(etas) > 1 else {}
+        handles += [Line2D([], [], **(_style(k, 0, len(etas)) | fixed), label=_name(lut)) for k, lut in enumerate(luts)]
+    if handles:
+        figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 4))
     if len(dnch_deta) > 1:
         panels[3].legend(
             title="dN$_{ch}$/dη",
@@ -108,9 +128,12 @@ def _legends(panels: Any, luts: Sequence[Lut], etas: Sequence[float], dnch_deta:
         )
 
 
-def _title(luts: Sequence[Lut], r: float) -> str:
-    names = _name(luts[0]) if len(luts) == 1 else "Resolution and efficiency"
-    return f"{names}, born at r = {r:g} cm" if r > 0 else names
+def _title(luts: Sequence[Lut], etas: Sequence[float], r: float) -> str:
+    """What all lines have in common; the legend has the rest."""
+    symbols = dict.fromkeys(by_name(lut.header.species).symbol for lut in luts)
+    text = _name(luts[0]) if len(luts) == 1 else f"Resolution and efficiency of {', '.join(symbols)}"
+    text += f", η = {etas[0]:g}" if len(etas) == 1 else ""
+    return f"{text}, born at r = {r:g} cm" if r > 0 else text
 
 
 def _name(lut: Lut) -> str:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from fastsim.detector.importers.toml_text import detector_text
-from fastsim.errors import LutError, UsageError
+from fastsim.errors import LutError, UsageError, cannot_write
 from fastsim.luts.file import SUFFIX, whole_file, write_lut
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from fastsim.luts.file import Lut
@@ -26,7 +27,8 @@ def write_ready(
 ) -> list[Path]:
     """Write tables and the detector file that names them, and return their paths; `notes` become the file's head.
 
-    Raises LutError if they cannot be tables of one detector, UsageError if a file exists already or cannot be written.
+    Raises LutError if they cannot be tables of one detector, UsageError if a file exists already or cannot be written,
+    OutputError if the disk is full; then nothing new is left.
     """
     _check_one_detector(luts)
     paths = ready_paths(folder, name, luts)
@@ -40,14 +42,33 @@ def write_ready(
         f'\n[[tables]]\nspecies = "{lut.header.species}"\nfile = {json.dumps(path.name)}\nsha256 = "{lut.header.sha256}"\n'
         for lut, path in zip(luts, paths, strict=False)
     ]
-    try:
+    with all_or_nothing(folder, paths):
         for lut, path in zip(luts, paths, strict=False):
             write_lut(lut, path)
         with whole_file(paths[-1]) as stream:  # last, so that it never names what is not there
             stream.write("".join([head, *entries]).encode())
-    except OSError as error:
-        raise UsageError(f"cannot be written ({error.strerror})", where=str(folder)) from None
     return paths
+
+
+@contextmanager
+def all_or_nothing(folder: Path, paths: Sequence[Path] = ()) -> Iterator[None]:
+    """Where files are written: if one fails, those of `paths` and the folders that were not there before go again.
+
+    An OSError becomes UsageError, or OutputError if the disk is full.
+    """
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    new = [path for path in paths if not path.exists()]
+    try:
+        yield
+    except BaseException as error:
+        with suppress(OSError):  # others may have put something there
+            for path in new:
+                path.unlink(missing_ok=True)
+            for place in made:
+                place.rmdir()
+        if isinstance(error, OSError):
+            raise cannot_write(error, paths[0] if len(paths) == 1 else folder) from None
+        raise
 
 
 def _check_one_detector(luts: Sequence[Lut]) -> None:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 SAMPLE_VERSION = 1  # part of the key: change it whenever a number in a table could change
 MIN_TRACKS = 30  # fewer in a cell are no measurement of 15 numbers
 R_MAX = 100.0  # cm: upper edge of the production radius if the sample does not tell
+_LARGEST_DCA = 1.0  # cm
 CLIP = 4.0  # robust sigmas: loses 3e-4 of Gaussian tracks, and less than 1e-3 of the width
 CENTRAL = math.erf(math.sqrt(0.5))  # 68.27 %
 # Relative error of half the central width is WIDTH_ERROR / sqrt(n), by the variance of two Gaussian quantiles (for the rms
@@ -81,6 +82,7 @@ def build_from_sample(
     else:
         full = _from_covariances(sample, rows, cell, n)
     _store(full, covariance, n, sample.file, grid)
+    notes += _odd_units(covariance)
     lut = make_lut(
         species, grid, covariance.reshape(*shape, N_COVARIANCE), {EFFICIENCIES[0]: efficiency.reshape(-1, *shape)},
         detector=detector, b_z=b_z, mirrored=False, key=_key(sample, species, grid, b_z),
@@ -113,6 +115,13 @@ def _statistics(n: NDArray[np.int64], *, is_residual: bool) -> list[str]:
             f"{n.size - filled.size} of {n.size} cells have no solution: fewer than {MIN_TRACKS} reconstructed tracks"
         )
     return notes
+
+
+def _odd_units(covariance: NDArray[np.float32]) -> list[str]:
+    """A note if the tracks miss the beam line by more than any tracker's resolution; `covariance` (n_cells, 15)."""
+    middle = float(np.exp(np.nanmedian(covariance[:, 0])))
+    name = PARAMETERS[0]
+    return [f"sigma of {name} is {middle:.3g} cm in the median cell: is {name} in cm?"] if middle > _LARGEST_DCA else []
 
 
 # --- cells ----------------------------------------------------------------------------------------------------------

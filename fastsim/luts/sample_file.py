@@ -106,10 +106,27 @@ def read_sample(path: Path) -> Sample:
     with file.open("rb") as stream:
         digest = file_digest(stream, "sha256").hexdigest()
     values = [column[str(k)] for k in range(len(COVARIANCE)) if str(k) in column]
-    return Sample(
+    sample = Sample(
         str(path), digest, column["species"], column["is_reconstructed"], column["pt"], column["eta"], column.get("r"),
         column.get("dnch_deta"), values,
     )  # fmt: skip
+    _check_signs(sample)
+    return sample
+
+
+def _check_signs(sample: Sample) -> None:
+    """Raise InputError if most tracks have the wrong charge: a few may, at the highest pt."""
+    if len(sample.values) != len(PARAMETERS):
+        return
+    found = sample.is_reconstructed
+    true = np.abs(_CHARGE[sample.species[found]]) / sample.pt[found]
+    n_wrong = int(np.count_nonzero(sample.values[4][found] < -true))  # from +true to below 0
+    if n_wrong > 0.5 * len(true):
+        raise InputError(
+            f"q_over_pt has the other sign than the charge of pdg in {n_wrong} of {len(true)} tracks",
+            where=sample.file,
+            hint="q_over_pt is the charge over pt: positive for 211, negative for 11 (an electron)",
+        )
 
 
 def _split(path: Path) -> tuple[Path, str]:

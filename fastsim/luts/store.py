@@ -14,7 +14,7 @@ from fastsim import resources
 from fastsim.errors import LutError
 from fastsim.kernels.lookup import LutTable
 from fastsim.luts.build import build_lut, lut_key, resolve
-from fastsim.luts.file import SUFFIX, Efficiency, Grid, Lut, hash_of, read_lut, write_lut
+from fastsim.luts.file import SUFFIX, Efficiency, Grid, Lut, read_lut, write_lut
 from fastsim.species import NAMES, SPECIES, Species
 
 if TYPE_CHECKING:
@@ -75,6 +75,22 @@ def file_name(detector: Detector, species: Species, key: str) -> str:
     return f"{detector.name}.{species.name}.{key[:16]}{SUFFIX}"
 
 
+def build_command(detector: Detector, grid: Grid) -> str:
+    """The command that builds the tables of a detector on a grid."""
+    options = {
+        "--pt-bins": grid.n_pt, "--eta-bins": grid.n_eta, "--eta-max": grid.eta_max, "--dnch-bins": grid.n_dnch,
+        "--pt-range": f"{grid.pt_min:g} {grid.pt_max:g}",
+    }  # fmt: skip
+    usual = resolve(Grid(), detector)
+    usual_values = [usual.n_pt, usual.n_eta, usual.eta_max, usual.n_dnch, f"{usual.pt_min:g} {usual.pt_max:g}"]
+    words = [
+        f"{key} {value}" for (key, value), other in zip(options.items(), usual_values, strict=True) if value != other
+    ]
+    if grid.r_edges != usual.r_edges:
+        words.append(f"--r-edges {','.join(f'{edge:g}' for edge in grid.r_edges or [])}")
+    return " ".join(["fastsim lut build", detector.name, *words])
+
+
 def find_lut(name: str, folder: Path | None = None) -> Path | None:
     """The table of that file name: in `folder` alone if given, else among the shipped ones or in the user's cache."""
     places = [folder] if folder else [resources.data_dir("luts"), cache_folder()]
@@ -130,7 +146,7 @@ def _found(
         raise LutError(
             f"no table of {kind.name} for this detector, grid and physics version ({name})",
             where=str(folder),
-            hint=f'make it with `fastsim lut build {detector.name} --out {folder}`, or say luts = "auto" in the card',
+            hint=f'make it with `{build_command(detector, grid)} --out {folder}`, or say luts = "auto" in the card',
         )
     if path is None:
         if build_begins:
@@ -139,12 +155,24 @@ def _found(
         path = cache_folder() / name
         _keep(lut, path)
         return lut, str(path)
-    lut = read_lut(path, _available(detector, efficiencies))
-    if lut.header.key != key:
+    try:
+        return _checked(path, key, kind, _available(detector, efficiencies)), str(path)
+    except LutError as error:
+        if path.parent != cache_folder():
+            raise
+        log.warning("%s: it is built anew", error)  # our own cache: a job was killed, or the disk was full
+        path.unlink()
+        return _found(detector, kind, grid, folder, efficiencies, build_begins, command)
+
+
+def _checked(path: Path, key: str, kind: Species, efficiencies: Sequence[Efficiency] | None) -> Lut:
+    """The table in a file; raises LutError if it is not the one of this key and species."""
+    lut = read_lut(path, efficiencies)
+    if (lut.header.key, lut.header.species) != (key, kind.name):
         raise LutError(
             "the table's hash is not the one of its name", where=str(path), hint="delete it, it will be rebuilt"
         )
-    return lut, str(path)
+    return lut
 
 
 def _available(detector: Detector, efficiencies: Sequence[Efficiency] | None) -> Sequence[Efficiency] | None:
@@ -162,7 +190,7 @@ def _named(detector: Detector, kind: Species, efficiencies: Sequence[Efficiency]
             if missing := [name for name in wanted if name not in lut.efficiencies]:
                 raise LutError(f"has no efficiency {', '.join(missing)}", where=entry.file)
             for what, told, found in (
-                ("hash", entry.sha256, hash_of(lut.covariance, lut.efficiencies)),
+                ("hash", entry.sha256, header.sha256),
                 ("species", entry.species, header.species),
                 ("field", detector.b_z, header.b_z),
             ):

@@ -13,7 +13,8 @@ UNKNOWN_PDG: Final = 4
 OUT_OF_RANGE: Final = 5
 NO_SOLUTION: Final = 6
 INEFFICIENCY: Final = 7
-CANDIDATE: Final = 8  # on the way only: never in a result
+POINTS_AWAY: Final = 8
+CANDIDATE: Final = 9  # on the way only: never in a result
 
 STATUS: Final[dict[int, str]] = {
     NOT_A_TRACK: "neutral or not final",
@@ -24,4 +25,5 @@ STATUS: Final[dict[int, str]] = {
     OUT_OF_RANGE: "outside the table's range",
     NO_SOLUTION: "too few hits in the acceptance",
     INEFFICIENCY: "lost by inefficiency",
+    POINTS_AWAY: "does not come from near the origin in z",
 }

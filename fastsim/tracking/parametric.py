@@ -28,6 +28,7 @@ from fastsim.tracking import (
     NO_SOLUTION,
     NOT_A_TRACK,
     OUT_OF_RANGE,
+    POINTS_AWAY,
     RECONSTRUCTED,
     STATUS,
     UNDEFINED_SPECIES,
@@ -133,6 +134,7 @@ class Settings(NamedTuple):
     pt_rule: int
     eta_rule: int
     dnch_rule: int
+    dca_z_max: float
     b_z: float
     decays: bool
     r_out: float
@@ -227,6 +229,9 @@ def smear_tracks(
         eta = math.asinh(pz[i] / pt)
         tracks.pt_true[n] = pt
         tracks.eta_true[n] = eta
+        if abs(true[1]) > settings.dca_z_max:
+            status[i] = POINTS_AWAY
+            continue
         if abs(eta) > settings.eta_max:
             outside[2] += 1
             if settings.eta_rule != CLAMP:
@@ -317,7 +322,8 @@ class ParametricTracking:
         self._table = table
         self._settings = Settings(
             axes.pt_min, axes.pt_max, axes.eta_max, axes.dnch_max if table.efficiency.shape[-1] > 1 else math.inf,
-            _RULES[overflow.pt], _RULES[overflow.eta], _RULES[overflow.dnch_deta], float(detector.b_z),
+            _RULES[overflow.pt], _RULES[overflow.eta], _RULES[overflow.dnch_deta], float(options.max_dca_z),
+            float(detector.b_z),
             options.decay_in_flight, max(radii, default=math.inf), self._z_max,
             np.array([kind.mass for kind in SPECIES]), np.array([kind.c_tau for kind in SPECIES]),
         )  # fmt: skip
@@ -390,5 +396,5 @@ class ParametricTracking:
         for kind in (UNDEFINED_SPECIES, UNKNOWN_PDG):
             codes, numbers = np.unique(pdg[status == kind], return_counts=True)
             for code, n in zip(codes, numbers, strict=True):
-                counts[f"{STATUS[kind]}: {code}"] = int(n)
+                counts[f"{STATUS[kind]}: {code}" if kind == UNKNOWN_PDG else f"{STATUS[kind]}: PDG {code}"] = int(n)
         return counts

@@ -170,8 +170,8 @@ def test_codes_without_a_table_are_skipped_and_counted_by_code(run):
     done, _, _ = run(text, "--json")
     found = json.loads(done.out)
     assert found["counts"] == {
-        "species without a table: -3112": 1,
-        "species without a table: 3112": 2,
+        "species without a table: PDG -3112": 1,
+        "species without a table: PDG 3112": 2,
         "unknown PDG code: 99999999": 1,
     }
     assert found["charged_final_particles"]["species without a table"] == 3

@@ -320,7 +320,8 @@ def test_straggling_in_one_layer_in_front_of_a_perfect_tracker(eta, pt, mass, co
 @pytest.mark.parametrize("t", [0.001, 0.02, 0.3])
 @pytest.mark.parametrize("eta", [0.0, 1.2])
 def test_radiation_in_one_layer_in_front_of_a_perfect_tracker(t, eta):
-    """Bethe and Heitler: what is left, z, has density (-ln z)^(t/ln 2 - 1) / Gamma(t/ln 2); its variance is that of q/pt.
+    """Bethe and Heitler: what is left, z, has density (-ln z)^(t/ln 2 - 1) / Gamma(t/ln 2); its relative
+    variance is that of q/pt.
 
     The moments by integration over u = -ln z: <z^n> = int u^(a-1) e^(-u (n+1)) du / Gamma(a). Together with scattering
     (q/pt changes by tan(lambda) times the kick, tracking.md 1.3), which at eta = 0 does nothing.
@@ -333,7 +334,7 @@ def test_radiation_in_one_layer_in_front_of_a_perfect_tracker(t, eta):
         )
         return integral / math.gamma(a + 1.0)
 
-    variance = moment(2) - moment(1) ** 2
+    variance = moment(2) / moment(1) ** 2 - 1.0
     surfaces = one_layer_in_front(0.0, t)
     found = solve(surfaces, make_rules(2.0, electrons=1), 5.0, math.sinh(eta), ELECTRON_MASS)
     plain = solve(surfaces, make_rules(2.0), 5.0, math.sinh(eta), ELECTRON_MASS)

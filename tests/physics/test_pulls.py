@@ -70,7 +70,7 @@ def test_sample_covariance_of_copies_of_a_track_is_the_tables(charge):
     tracks = p.make_tracks(n)
     kinds = [[kind.mass for kind in SPECIES], [kind.c_tau for kind in SPECIES]]
     settings = p.Settings(
-        0.01, 100.0, 4.0, 3e3, p.CLAMP, p.CLAMP, p.CLAMP, 2.0, False, 80.0, 350.0, *map(np.array, kinds)
+        0.01, 100.0, 4.0, 3e3, p.CLAMP, p.CLAMP, p.CLAMP, 50.0, 2.0, False, 80.0, 350.0, *map(np.array, kinds)
     )
     p.smear_tracks(
         table, settings, np.arange(n), np.arange(n, dtype=np.uint64), np.full(n, 7, dtype=np.int32), np.full(n, 5.0),

@@ -12,7 +12,7 @@ import fastsim
 PACKAGE = Path(fastsim.__file__).parent
 # From the ground up, as in ARCHITECTURE.md.
 ROOMS = [
-    "units", "errors", "jit", "species", "rng", "columns", "toml", "resources", "events", "kernels", "detector", "luts", "cards",
+    "units", "errors", "resources", "jit", "species", "rng", "columns", "toml", "events", "kernels", "detector", "luts", "cards",
     "module", "tracking", "io", "plugins", "pipeline", "provenance", "workers", "run", "cli", "__main__",
 ]  # fmt: skip
 SOURCES = sorted(PACKAGE.rglob("*.py"))

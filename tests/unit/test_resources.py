@@ -22,8 +22,11 @@ def test_the_wheel_has_every_card_and_detector_and_no_other():
     settings = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
     listed = settings["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
     shipped = [path for kind in ("cards", "detectors") for path in (REPOSITORY / kind).glob("*.toml")]
-    shipped += (REPOSITORY / "luts").glob("*.lut")
-    names = sorted(str(path.relative_to(REPOSITORY)) for path in shipped)
+    names = sorted(["luts", *(str(path.relative_to(REPOSITORY)) for path in shipped)])
+    assert {path.suffix for path in (REPOSITORY / "luts").iterdir()} == {
+        ".lut",
+        ".md",
+    }  # a folder ships with all it holds
     assert sorted(listed) == names
     assert listed == {name: f"fastsim/_data/{name}" for name in listed}
 
@@ -36,6 +39,7 @@ def test_the_installed_wheel_finds_its_card(tmp_path):
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
         archive.extractall(tmp_path / "site")
+    assert len([name for name in names if name.startswith("fastsim/_data/luts/") and name.endswith(".lut")]) == 9
     assert {"fastsim/cards/card.schema.json", "fastsim/detector/detector.schema.json"} <= set(names)
     assert not [name for name in names if name.startswith("tests/")]
     program = (

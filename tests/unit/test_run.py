@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import awkward as ak
@@ -18,8 +19,10 @@ import pytest
 import uproot
 
 import fastsim
+from fastsim import resources
 from fastsim.errors import CardError, InputError, UsageError
 from fastsim.io.inspect import digest
+from fastsim.run import check_card
 from tests import hepmc_files
 
 CARD = Path(__file__).resolve().parent.parent.parent / "cards" / "alice3.toml"
@@ -110,7 +113,7 @@ def test_identity_does_not_hold_places_and_packing(events, tmp_path):
     fastsim.simulate_files([events], card, tmp_path / "a.root")
     folder = tmp_path / "luts"
     folder.mkdir()
-    for lut in (Path(os.environ["FASTSIM_CACHE_DIR"]) / "luts").glob("alice3_v2.*"):
+    for lut in resources.data_dir("luts").glob("alice3_v2.*"):
         shutil.copy(lut, folder)
     (tmp_path / "elsewhere").mkdir()
     moved = shutil.copy(events, tmp_path / "elsewhere" / "other.hepmc")
@@ -311,3 +314,66 @@ def test_truncation_names_the_last_event_that_is_known_to_be_whole(events, tmp_p
         fastsim.simulate_files([events], "alice3", tmp_path / "out.root")
     assert error.value.where == f"{events}:{line}"
     assert [p.name for p in tmp_path.iterdir()] == ["events.hepmc"]
+
+
+FORMULAS = """schema_version = 1
+name = "toy"
+source = "made up"
+b_z = 2.0
+r_edges = [0.0, 10.0]
+[[formulas]]
+species = ["pi", "ka"]
+efficiency = "(pt > 0.1 and eta < 4) * 0.9"
+sigma_pt_over_pt = "0.01"
+sigma_dca_xy = "1e-3"
+sigma_dca_z = "1e-3"
+sigma_phi = "1e-3"
+sigma_tan_lambda = "1e-3"
+"""
+
+
+def _toy_card(tmp_path, tracking=""):
+    (tmp_path / "toy.toml").write_text(FORMULAS)
+    (tmp_path / "card.toml").write_text(f'extends = "alice3"\ndetector = "toy.toml"\n[tracking]\n{tracking}\n')
+    return fastsim.load_card(tmp_path / "card.toml")
+
+
+@pytest.mark.parametrize(
+    ("tracking", "problem"),
+    [
+        ("", "species: toy has nothing for el, mu, pr, de, tr, he3, al (it has pi, ka)"),
+        (
+            'species = ["pi"]\nefficiency = "no_wrong_pair"',
+            "efficiency: toy is made of formulas, which know every_hit_right only (got no_wrong_pair)",
+        ),
+    ],
+)
+def test_a_card_that_asks_a_detector_for_what_it_has_not(tmp_path, tracking, problem):
+    with pytest.raises(CardError) as caught:
+        check_card(_toy_card(tmp_path, tracking))
+    assert caught.value.problems == [f"{tmp_path / 'card.toml'}: tracking.{problem}"]
+
+
+@pytest.mark.parametrize(
+    ("tracking", "problem"),
+    [
+        ('luts = "somewhere"', 'luts: toy names its tables itself: must be "auto" (got '),
+        ("grid = { n_pt = 10 }", "grid: the tables of toy have the axes that they have"),
+    ],
+)
+def test_a_detector_of_ready_tables_takes_no_other_axes_or_places(tmp_path, tracking, problem):
+    loaded = _toy_card(tmp_path, f'species = ["pi"]\n{tracking}')
+    table = {"species": "pi", "file": "pi.lut", "sha256": "0" * 64}
+    changed = loaded.detector.model_dump() | {"formulas": [], "tables": [table]}
+    with pytest.raises(CardError) as caught:
+        check_card(replace(loaded, detector=type(loaded.detector).model_validate(changed)))
+    assert problem in caught.value.problems[0]
+
+
+def test_a_detector_of_formulas_runs(events, tmp_path):
+    """Efficiency 0.9 for every pion and kaon above 100 MeV."""
+    (batch, *_) = fastsim.simulate(events, _toy_card(tmp_path, 'species = ["pi", "ka"]'))
+    tracks = ak.flatten(batch.tracks)
+    inside = (tracks.pt_true > 0.11) & (abs(tracks.eta_true) < 3.9) & np.isfinite(tracks.efficiency)
+    assert ak.all(abs(tracks.efficiency[inside] - 0.9) < 1e-6)
+    assert ak.any(inside)

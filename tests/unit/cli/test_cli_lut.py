@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 
 import fastsim as package
 from fastsim.columns import PARAMETERS
-from fastsim.luts import Grid, build_lut, read_lut, write_lut
+from fastsim.luts import Grid, build_lut, plot, read_lut, write_lut
 from fastsim.luts.diff import compare_luts
 from fastsim.luts.file import unfold
 from fastsim.species import NAMES, by_name
@@ -218,21 +219,28 @@ def test_check_tells_all_faults(fastsim, tables, tmp_path):
     lut = read_lut(tables[0])
     write_lut(lut, tmp_path / "good.lut")
     lut.efficiencies["no_wrong_pair"][0, 0, 0, -1] *= np.float32(0.5)
-    write_lut(lut, tmp_path / "changed.lut")
+    write_lut(lut, tmp_path / "other.lut")
+    with (  # numbers of one, header of the other
+        zipfile.ZipFile(tmp_path / "good.lut") as good,
+        zipfile.ZipFile(tmp_path / "other.lut") as other,
+        zipfile.ZipFile(tmp_path / "changed.lut", "w") as changed_file,
+    ):
+        for name in good.namelist():
+            changed_file.writestr(name, (good if name == "header.json" else other).read(name))
     done = fastsim(
         "lut", "check", *(tmp_path / name for name in ("bad.dat", "good.lut", "short.dat", "changed.lut", "no.lut"))
     )
     assert done.code == 3
     assert done.out.startswith(f"{tmp_path / 'good.lut'}: fine")
     assert len(done.out.splitlines()) == 1
-    first, second, third, fourth, hint = done.err.splitlines()
+    first, second, third, fourth, *hint = done.err.splitlines()
     assert first.startswith(
         f"error: {tmp_path / 'bad.dat'}: 1 of 20 matrices are not positive definite (the first at eta = -0.5, "
     )
     assert second.startswith(f"{tmp_path / 'short.dat'}: truncated: ")
-    assert third == f"{tmp_path / 'changed.lut'}: the numbers are not those that the header's sha256 was taken of"
+    assert third == f"{tmp_path / 'changed.lut'}: the numbers are not those that the header's hashes were taken of"
     assert fourth == f"{tmp_path / 'no.lut'}: no such table"
-    assert hint == "hint: rebuild it with `fastsim lut build`"
+    assert not hint  # of one file it would be no help with the others
 
 
 def test_check_against_a_detector(fastsim, tables):
@@ -245,6 +253,13 @@ def test_check_against_a_detector(fastsim, tables):
     assert done.err.endswith("hint: the detector or the physics has changed since: build the table again\n")
 
 
+def test_check_of_what_never_was_a_table(fastsim, tmp_path):
+    (tmp_path / "a.root").write_bytes(b"root")
+    done = fastsim("lut", "check", tmp_path / "a.root")
+    assert done.code == 3
+    assert done.err.endswith("hint: tables are .lut files, or DelphesO2's .dat\n")
+
+
 # --- show and plot ---
 
 
@@ -254,7 +269,7 @@ def test_show(fastsim, tables):
     assert "born at 0 < r < 0.5 cm, dN_ch/deta = 10" in out
     out = fastsim("lut", "show", tables[0], "--eta", -1.5, "--r", 3, "--dnch-deta", 2000).out
     assert "2 T, 1 < eta < 2" in out  # the mirror image of -2 < eta < -1
-    assert "born at 2.5 < r < 7 cm, dN_ch/deta = 1e+03" in out
+    assert "born at 2.5 < r < 3.75 cm, dN_ch/deta = 1e+03" in out
 
 
 def test_show_as_json(fastsim, tables):
@@ -283,7 +298,7 @@ def test_show_where_there_is_nothing(fastsim, tmp_path, tables):
     done = fastsim("lut", "show", tmp_path / "no.lut")
     assert (done.code, done.err) == (
         3,
-        f"error: {tmp_path / 'no.lut'}: no such table\nhint: rebuild it with `fastsim lut build`\n",
+        f"error: {tmp_path / 'no.lut'}: no such table\nhint: make it again, with `fastsim lut build` or `lut import`\n",
     )
     done = fastsim("lut", "show", tables[0], "--r", 500)
     assert done.code == 3
@@ -309,7 +324,45 @@ def test_plot(fastsim, tables, covm, tmp_path):
     assert fastsim("lut", "plot", tables[1], "-o", picture, *options).code == 0
     done = fastsim("lut", "plot", tables[1], "-o", tmp_path / "a.xyz")
     assert done.code == 2
-    assert f"{tmp_path / 'a.xyz'}: cannot be drawn: Format 'xyz' is not supported" in done.err
+    assert done.err == f"error: {tmp_path / 'a.xyz'}: cannot be drawn: the name must end in .png, .pdf, .svg\n"
+    done = fastsim("lut", "plot", *[tables[0]] * 5, "-o", tmp_path / "b.svg", "--eta", 0, "--eta", 1)
+    assert done.code == 2
+    assert done.err.endswith("hint: give one --eta: then each table has its own colour\n")
+    assert fastsim("lut", "plot", *[tables[0]] * 5, "-o", tmp_path / "b.svg", "--eta", 0).code == 0
+
+
+def test_at_one_eta_tables_are_told_apart_by_colour(tables):
+    figures = [plot._style(k, 0, 1) for k in range(3)]
+    assert [style["color"] for style in figures] == ["C0", "C1", "C2"]
+    assert {plot._style(k, 0, 2)["color"] for k in range(3)} == {"C0"}
+    assert plot._title([read_lut(path) for path in tables], [0.5], 0.0) == "Resolution and efficiency of π, K, η = 0.5"
+
+
+def test_full_disk(fastsim, tables, covm, tmp_path, full_disk):
+    before = sorted(tmp_path.iterdir())
+    for words in (
+        ["plot", tables[0], "--out", tmp_path / "p.pdf"],
+        ["build", "alice3_v2", "--species", "pi", "--pt-bins", 4, "--eta-bins", 2, "--out", tmp_path / "a" / "b"],
+        ["import", covm, "--out", tmp_path / "new"],
+        ["export", covm, "--out", tmp_path / "a.dat"],
+    ):
+        done = fastsim("lut", *words)
+        assert done.code == 75
+        assert "cannot be written (No space left on device)\nhint: the disk is full" in done.err
+        assert sorted(tmp_path.iterdir()) == before
+
+
+def test_the_bar_of_a_flat_resolution_is_short(fastsim, tmp_path):
+    (tmp_path / "f.toml").write_text(FORMULAS.replace('"0.01"', '"0.01 + 0.00001 * pt"'))
+    out = fastsim("lut", "show", tmp_path / "f.toml").out
+    assert "▇" in out
+    assert "▇▇" not in out
+
+
+def test_help_has_its_units(fastsim):
+    out = " ".join(fastsim("lut", "build", "--help").out.split())
+    assert "production radius in cm" in out.replace("│ │ ", "")
+    assert "LOW HIGH" in out
 
 
 # --- diff ---
@@ -343,9 +396,8 @@ def test_diff_finds_what_was_changed_and_where(fastsim, tables, tmp_path):
     other = changed(
         tables[0], tmp_path / "other.lut", covariance=((*cell, 1), value), no_wrong_pair=((1, *cell), efficiency)
     )
-    found = {
-        item["name"]: item for item in json.loads(fastsim("lut", "diff", tables[0], other, "--json").out)["differences"]
-    }
+    done = fastsim("lut", "diff", tables[0], other, "--json", "--all-radii")
+    found = {item["name"]: item for item in json.loads(done.out)["differences"]}
     sigma = found["sigma_dca_z"]
     assert sigma["is_relative"]
     assert sigma["largest"] == pytest.approx(0.25, rel=1e-5)
@@ -353,13 +405,22 @@ def test_diff_finds_what_was_changed_and_where(fastsim, tables, tmp_path):
     assert sigma["pt"] == pytest.approx(grid.pt_centers[15])
     assert abs(sigma["eta"]) == pytest.approx(1.5)  # mirrored: at both sides
     assert sigma["r"] == grid.r_edges[2]
-    assert found["no_wrong_pair"]["largest"] == pytest.approx(0.125, rel=1e-5)
+    assert found["no_wrong_pair"]["largest"] == pytest.approx(-0.125, rel=1e-5)
     assert found["no_wrong_pair"]["dnch_deta"] == pytest.approx(100.0)
     assert found["sigma_phi"]["largest"] == 0
-    assert fastsim("lut", "diff", tables[0], other, "--tolerance", 0.26).code == 0
-    done = fastsim("lut", "diff", tables[0], other, "--tolerance", 0.24)
+    words = ["lut", "diff", tables[0], other, "--all-radii", "--tolerance"]
+    assert fastsim(*words, 0.26).code == 0
+    done = fastsim(*words, 0.24)
     assert done.code == 1
-    assert "25 %" in done.out
+    assert "+25 %" in done.out
+    assert done.out.startswith(f"{other} relative to {tables[0]}: ")
+    back = fastsim("lut", "diff", other, tables[0], "--r", grid.r_edges[2], "--tolerance", 0.1)
+    assert back.code == 1
+    assert "-20 %" in back.out
+    assert "+0.12" in back.out
+    assert fastsim("lut", "diff", tables[0], other, "--tolerance", 0).code == 0  # equal in the innermost bin
+    assert fastsim("lut", "diff", tables[0], other, "--r", 1e5).code == 3
+    assert fastsim("lut", "diff", tables[0], other, "--r", 1, "--all-radii").code == 2
 
 
 def test_diff_counts_what_only_one_has(fastsim, tables, tmp_path):

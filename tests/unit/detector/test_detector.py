@@ -72,7 +72,9 @@ def test_toy_is_fine(tmp_path):
         (
             '"toy"',
             '"a toy"',
-            ["toy.toml:2: name: string should match pattern '^[A-Za-z0-9_.-]+$' (got 'a toy', a string)"],
+            [
+                "toy.toml:2: name: string should match pattern '^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$' (got 'a toy', a string)"
+            ],
         ),
         ('"made up"', '""', ["toy.toml:3: source: string should have at least 1 character (got '', a string)"]),
         ("r = 2.0", "r = -2.0", ["toy.toml:21: layers[1].r: must be greater than 0 (got -2.0, a number)"]),

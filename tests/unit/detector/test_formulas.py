@@ -132,3 +132,20 @@ def test_faults_of_formulas_have_their_place():
         (("formulas", 1, "species"), "'pi' has formulas already, in formulas[0]"),
     ]
     assert list(faults_of_formulas(None)) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("(x > 1 and x < 4) + (x > 1 or x < 0)", 2.0),
+        ("-(x > 1 and x < 4)", -1.0),
+        ("(x > 1 and x < 4) - (x > 5 or x > 6)", 1.0),
+        ("exp(x > 1 and x < 4)", math.e),
+        ("(not x > 5) * 3 + (not x > 1)", 3.0),
+    ],
+)
+def test_conditions_are_numbers(text, value):
+    """True is 1.0 in double precision, so conditions add up and may be subtracted."""
+    found = evaluate(text, {"x": np.full(3, 2.0)})
+    assert found.dtype == np.float64
+    np.testing.assert_allclose(found, value, rtol=1e-15)

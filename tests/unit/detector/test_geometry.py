@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from fastsim import toml
 from fastsim.detector import Detector
 from fastsim.detector.geometry import (
+    birth_radii,
     elements,
     faults_of_edges,
     faults_of_layers,
@@ -175,31 +177,28 @@ def test_is_mirrored(changes, expected):
 
 
 def test_radius_edges_stand_behind_measuring_cylinders():
-    layers = [passive(layer("pipe", 1.0)), layer("a", 10.0), layer("b", 20.0), layer("c", 30.0)]
-    assert radius_edges(detector(layers=layers)) == [0.0, 10.0, 20.0, 30.0]
-    assert radius_edges(detector(layers=layers, disks=[disk("d", 120.0)])) == [0.0, 10.0, 20.0, 30.0, 50.0]
+    """Three hits are needed: born behind the second of four layers, two are left; disks need no cylinder."""
+    layers = [
+        passive(layer("pipe", 1.0)),
+        *(layer(name, r) for name, r in zip("abce", (10.0, 20.0, 30.0, 40.0), strict=True)),
+    ]
+    assert radius_edges(detector(layers=layers)) == [0.0, 10.0, 20.0]
+    assert radius_edges(detector(layers=layers, disks=[disk("d", 120.0)])) == [0.0, 10.0, 20.0, 30.0, 40.0, 50.0]
     assert radius_edges(detector(layers=layers, disks=[disk("d", 120.0, r_max=25.0)])) == [0.0, 10.0, 20.0, 30.0]
     assert radius_edges(detector(r_edges=[0.0, 5.0])) == [0.0, 5.0]
 
 
-def test_radius_edges_of_a_drift_volume_are_its_ends_and_thirds():
-    assert radius_edges(detector(drift_volumes=[volume(n_layers=31)])) == [
-        0.0,
-        10.0,
-        20.0,
-        30.0,
-        60.0,
-        80.0,
-        100.0,
-        120.0,
-    ]
-
-
-def test_radius_edges_are_thinned_where_they_are_closest():
-    """Of 10, 20, 22, 24, 40 the neighbours of 22 have the smallest ratio, 1.2."""
-    layers = [layer(f"l{r}", float(r)) for r in (10, 20, 22, 24, 40)]
-    assert radius_edges(detector(layers=layers), n_max=4) == [0.0, 10.0, 20.0, 24.0, 40.0]
-    assert radius_edges(detector(layers=layers), n_max=2) == [0.0, 10.0, 40.0]
+def test_radius_edges_among_rows_leave_seven_tenths_of_them():
+    """Rows at 60, 62 ... 120 cm: 31 are left from the first on, then 21, 14, 9, 6, 4; with two left there is no track."""
+    edges = radius_edges(detector(layers=[], drift_volumes=[volume(n_layers=31)]))
+    rows = 60.0 + 2.0 * np.arange(31)
+    left = [int(np.count_nonzero(rows >= edge)) for edge in edges[1:]]
+    assert left[0] == 31
+    assert all(later == int(0.7 * earlier) for earlier, later in itertools.pairwise(left[:-1]))
+    assert left[-1] == 3  # born on the third but last, two are left
+    births = birth_radii(detector(layers=[], drift_volumes=[volume(n_layers=31)]), edges)
+    assert births[0] == 0.0
+    assert births[1] == 0.5 * (edges[1] + edges[2])
 
 
 # --- faults ---

@@ -616,7 +616,10 @@ def test_names_of_files_and_of_detectors(tmp_path, write):
     assert load(tmp_path, imported).name == "a_b_c"
     assert load(tmp_path, import_detector(write(TABLE, "\u20ac.txt"), b_z=2.0)).name == "imported"
     (problem,), _ = problems_of(write(TABLE), b_z=2.0, name="a b")
-    assert problem == "table.txt: name: string should match pattern '^[A-Za-z0-9_.-]+$' (got 'a b', a string)"
+    assert (
+        problem
+        == "table.txt: name: string should match pattern '^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$' (got 'a b', a string)"
+    )
 
 
 def test_bytes_changed_anywhere_are_told_or_harmless(write):

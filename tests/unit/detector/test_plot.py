@@ -234,3 +234,14 @@ def test_tables_detector_cannot_be_drawn(tmp_path):
     content = {key: value for key, value in data(tables=tables).items() if key not in {"layers", "tracking"}}
     with pytest.raises(UsageError, match="toy is made of tables: it has no layers to draw"):
         plot_detector([toml.validate(Detector, toml.Document(content))], tmp_path / "a.png")
+
+
+@pytest.mark.filterwarnings("error")
+def test_disks_without_material_at_eta_0():
+    """A line at eta = 0 runs along a disk: infinitely slanted, and not crossed."""
+    without, found = (
+        straight_line_material(detector(disks=disks), [0.0, 2.0])
+        for disks in ([], [disk("d", 120.0, 10.0, 100.0, x_over_x0=0.0)])
+    )
+    assert found.total.tolist() == without.total.tolist()
+    assert (found.n_measuring - without.n_measuring).tolist() == [0, 1]

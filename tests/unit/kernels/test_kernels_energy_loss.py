@@ -221,7 +221,7 @@ def test_bethe_heitler_s_variance_is_that_of_its_density(t):
 
     assert moment(0) == pytest.approx(1.0, rel=1e-8)
     assert moment(1) == pytest.approx(math.exp(-t), rel=1e-8)
-    assert radiation_variance_1(t) == pytest.approx(moment(2) - moment(1) ** 2, rel=1e-6)
+    assert radiation_variance_1(t) == pytest.approx(moment(2) / moment(1) ** 2 - 1.0, rel=1e-6)
 
 
 def test_no_material_no_radiation():

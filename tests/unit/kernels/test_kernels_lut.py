@@ -81,9 +81,11 @@ def test_window_joins_both_directions_and_the_hit():
     """s^2 = in out / (in + out) + resolution^2 in each direction (reference/delpheso2.md 2.2, steps 6 and 7)."""
     inwards, outwards, sigma = np.array([4e-6, 1e-2]), np.array([1e-6, 3e-2]), np.array([5e-4, 2e-3])
     expected = math.sqrt(0.8e-6 + 25e-8) * math.sqrt(0.75e-2 + 4e-6)
-    assert window_1(inwards, outwards, sigma) == pytest.approx(expected, rel=1e-13)
+    assert window_1(inwards, outwards, sigma, np.array([0.0, 0.5 * math.pi])) == pytest.approx(expected, rel=1e-13)
     wire = np.array([5e-4, math.inf])
-    assert window_1(inwards, outwards, wire) == pytest.approx(math.sqrt(0.8e-6 + 25e-8) * math.sqrt(0.75e-2), rel=1e-13)
+    assert window_1(inwards, outwards, wire, np.zeros(2)) == pytest.approx(
+        math.sqrt(0.8e-6 + 25e-8) * math.sqrt(0.75e-2), rel=1e-13
+    )
 
 
 @pytest.mark.parametrize("is_disk", [False, True])

@@ -13,7 +13,7 @@ from fastsim.errors import LutError
 from fastsim.luts import Grid, build_lut
 from fastsim.luts import build as build_module
 from fastsim.luts.build import lut_key, make_lut, resolve, rules_of
-from fastsim.luts.file import EFFICIENCIES, hash_of, unfold
+from fastsim.luts.file import EFFICIENCIES, hash_of, hashes_of, unfold
 from fastsim.species import by_name
 from fastsim.toml import Document, validate
 
@@ -148,7 +148,7 @@ def test_header_says_what_made_it(detector, lut):
     header = lut.header
     assert (header.species, header.pdg, header.charge, header.detector, header.b_z) == ("pi", 211, 1, "alice3_v2", 2.0)
     assert header.key == lut_key(detector, PION, SMALL)
-    assert header.sha256 == hash_of(lut.covariance, lut.efficiencies)
+    assert header.sha256 == hash_of(hashes_of(lut.covariance, lut.efficiencies))
     assert header.command == "a test"
     assert header.origin == {"kind": "layers"}
     assert header.grid == resolve(SMALL, detector)

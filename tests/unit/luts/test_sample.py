@@ -839,3 +839,22 @@ def test_a_file_with_a_colon_in_its_name(tmp_path):
     path = tmp_path / "a.root:b"
     path.write_text("x")
     assert complaint(path).what == "a sample is a file .csv, .npz, .root (got '.root:b')"
+
+
+def test_note_on_dca_that_is_not_in_cm(tmp_path):
+    table = make_tracks(6000)
+    for name in ("dca_xy", "dca_xy_true"):
+        table[name] = 1e4 * table[name]  # um
+    _, notes = build_from_sample(write(tmp_path / "a.npz", table), PION, GRID, detector="d", b_z=1.0, command="")
+    assert any(note.startswith("sigma of dca_xy is ") and note.endswith(": is dca_xy in cm?") for note in notes)
+
+
+def test_flipped_sign_of_the_charge(tmp_path):
+    """Of most tracks it is a mistake; some have it at the highest pt."""
+    table = make_tracks(600)
+    table["q_over_pt"][:200] *= -1
+    assert len(read_sample(write(tmp_path / "few.npz", table)).pt) == 600
+    table["q_over_pt"] *= -1
+    table["q_over_pt"][:50] *= -1
+    with pytest.raises(InputError, match=r"q_over_pt has the other sign than the charge of pdg in 450 of 600 tracks"):
+        read_sample(write(tmp_path / "most.npz", table))

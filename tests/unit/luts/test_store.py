@@ -95,31 +95,44 @@ def test_given_folder_is_the_only_place(detector, cache, pion, tmp_path):
         get_luts(detector, GRID, species=[PION], folder=tmp_path)
     assert caught.value.where == str(tmp_path)
     assert caught.value.what == f"no table of pi for this detector, grid and physics version ({name})"
-    assert caught.value.hint == (
-        f'make it with `fastsim lut build alice3_v2 --out {tmp_path}`, or say luts = "auto" in the card'
-    )
+    command = "fastsim lut build alice3_v2 --pt-bins 6 --eta-bins 4 --dnch-bins 2 --r-edges 0,0.5,7"
+    assert caught.value.hint == f'make it with `{command} --out {tmp_path}`, or say luts = "auto" in the card'
     write_lut(pion, tmp_path / name)
     assert get_luts(detector, GRID, species=[PION], folder=tmp_path).sources == (str(tmp_path / name),)
 
 
-def test_table_of_another_detector_under_this_ones_name(detector, cache):
-    name = file_of(detector)
-    write_lut(build_lut(detector.model_copy(update={"b_z": 0.5}), PION, GRID), cache / name)
+def test_table_of_another_detector_under_this_ones_name(detector, cache, tmp_path):
+    other = build_lut(detector.model_copy(update={"b_z": 0.5}), PION, GRID)
+    write_lut(other, tmp_path / file_of(detector))
     with pytest.raises(LutError, match="the table's hash is not the one of its name") as caught:
-        get_luts(detector, GRID, species=[PION])
-    assert caught.value.where == str(cache / name)
+        get_luts(detector, GRID, species=[PION], folder=tmp_path)
+    assert caught.value.where == str(tmp_path / file_of(detector))
     assert caught.value.hint == "delete it, it will be rebuilt"
 
 
-def test_truncated_table_in_the_cache(detector, cache):
+@pytest.mark.parametrize("damage", ["truncated", "of another detector", "of another species"])
+def test_damaged_table_in_our_own_cache_is_built_anew(detector, cache, damage, caplog):
     (source,) = get_luts(detector, GRID, species=[PION]).sources
-    whole = read_lut(cache / source)
-    (cache / source).write_bytes((cache / source).read_bytes()[:-9])
-    with pytest.raises(LutError, match="not a whole table") as caught:
-        get_luts(detector, GRID, species=[PION])
-    assert caught.value.where == source
-    (cache / source).unlink()
+    path = cache / source
+    whole = read_lut(path)
+    if damage == "truncated":
+        path.write_bytes(path.read_bytes()[:-9])
+    elif damage == "of another detector":
+        write_lut(build_lut(detector.model_copy(update={"b_z": 0.5}), PION, GRID), path)
+    else:
+        write_lut(build_lut(detector, KAON, GRID), path)
     assert get_luts(detector, GRID, species=[PION]).luts[0].header.sha256 == whole.header.sha256
+    assert "it is built anew" in caplog.text
+    assert read_lut(path).header.sha256 == whole.header.sha256
+
+
+def test_damaged_table_in_a_given_folder_is_refused(detector, cache, pion, tmp_path):
+    path = tmp_path / file_of(detector)
+    write_lut(pion, path)
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(LutError, match="not a whole table") as caught:
+        get_luts(detector, GRID, species=[PION], folder=tmp_path)
+    assert caught.value.where == str(path)
 
 
 def test_cache_that_cannot_be_written_costs_a_warning(detector, tmp_path, monkeypatch, caplog):

@@ -38,7 +38,9 @@ def _smear(
     pt, eta = np.broadcast_arrays(np.atleast_1d(np.asarray(pt, float)), np.asarray(eta, float))
     n = len(pt)
     tracks, status, outside = p.make_tracks(n), np.full(n, t.CANDIDATE, dtype=np.uint8), np.zeros(4, dtype=np.int64)
-    settings = p.Settings(0.1, 10.0, 2.0, 1000.0, pt_rule, eta_rule, dnch_rule, 2.0, decays, 80.0, 130.0, MASS, C_TAU)
+    settings = p.Settings(
+        0.1, 10.0, 2.0, 1000.0, pt_rule, eta_rule, dnch_rule, 50.0, 2.0, decays, 80.0, 130.0, MASS, C_TAU
+    )
     p.smear_tracks(
         table, settings, np.arange(n), np.zeros(n, dtype=np.uint64), np.arange(n, dtype=np.int32), np.full(n, float(dnch)),
         np.full(n, 2, dtype=np.int8), np.full(n, charge, dtype=np.int8), np.tile(position, (n, 1)), pt.copy(), np.zeros(n),
@@ -73,7 +75,7 @@ def test_classification(final, charge, species, pt, r, z, expected):
 def test_every_status_has_a_name():
     assert set(t.STATUS) == {
         t.NOT_A_TRACK, t.RECONSTRUCTED, t.BORN_OUTSIDE, t.UNDEFINED_SPECIES, t.UNKNOWN_PDG, t.OUT_OF_RANGE, t.NO_SOLUTION,
-        t.INEFFICIENCY,
+        t.INEFFICIENCY, t.POINTS_AWAY,
     }  # fmt: skip
 
 
@@ -221,3 +223,11 @@ def test_decays_multiply_the_efficiency():
     stays = p.survival_1(0.0, 1.0, np.sinh(0.3), 1.0, 2.0, 80.0, 130.0, MASS[2], C_TAU[2])
     with_, without = (_smear(_table(efficiency=0.9), 1.0, 0.3, decays=d)[0].efficiency[0] for d in (True, False))
     assert with_ / without == pytest.approx(stays, rel=1e-12)
+
+
+@pytest.mark.parametrize(("z", "eta", "expected"), [(49.9, 0.0, 1), (-50.1, 0.0, 0), (49.0, -1.0, 1), (49.0, 1.0, 1)])
+def test_tracks_from_far_along_the_beam_are_none(z, eta, expected):
+    """The tables are of tracks from the origin: what passes the beam line beyond max_dca_z = 50 cm has none."""
+    tracks, status, _ = _smear(_table(), 1.0, eta, position=(0.1, 0.0, z))
+    assert status[0] == (t.RECONSTRUCTED if expected else t.POINTS_AWAY)
+    assert bool(tracks.is_reconstructed[0]) == bool(expected)

@@ -19,7 +19,7 @@ from fastsim.errors import CardError, FastsimError, InputError
 from fastsim.io import aod, hepmc
 from fastsim.io.hepmc import Block, InputRecord, parse_block, read_blocks
 from fastsim.io.rootio import refuse_existing
-from fastsim.luts.store import LutSet, get_luts, no_table
+from fastsim.luts.store import LutSet, get_luts, no_table, without_numbers
 from fastsim.pipeline import Pipeline
 from fastsim.plugins import distribution, installed, load_kind, make_modules
 from fastsim.rng import Streams
@@ -306,6 +306,7 @@ def _prepare(loaded: LoadedCard, progress: Progress, summary: Summary) -> tuple[
     start = time.perf_counter()
     luts = find_luts(loaded, progress)
     pipeline = make_pipeline(loaded, luts)
+    luts = without_numbers(luts)
     summary.seconds["find or build tables"] = time.perf_counter() - start
     start = time.perf_counter()
     progress.kernels(ready=False)

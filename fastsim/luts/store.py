@@ -62,6 +62,14 @@ class LutSet(NamedTuple):
         )  # fmt: skip
 
 
+def without_numbers(luts: LutSet) -> LutSet:
+    """Only what the tables say of themselves: once the kernels have their arrays, these need no memory."""
+    return LutSet(
+        tuple(replace(lut, covariance=np.empty((0, 0, 0, 15), dtype=np.float32), efficiencies={}) for lut in luts.luts),
+        luts.sources,
+    )
+
+
 def no_table() -> LutTable:
     """A table of no species, to make modules from before tables are there."""
     return LutTable(

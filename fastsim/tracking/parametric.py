@@ -229,9 +229,6 @@ def smear_tracks(
         eta = math.asinh(pz[i] / pt)
         tracks.pt_true[n] = pt
         tracks.eta_true[n] = eta
-        if abs(true[1]) > settings.dca_z_max:
-            status[i] = POINTS_AWAY
-            continue
         if abs(eta) > settings.eta_max:
             outside[2] += 1
             if settings.eta_rule != CLAMP:
@@ -248,8 +245,11 @@ def smear_tracks(
                 status[i] = OUT_OF_RANGE
                 continue
         r = math.hypot(position[i, 0], position[i, 1])
-        if not lookup_1(table, species[i], r, eta, math.log(pt), math.log(max(dnch_deta[n], 1e-300)), cell):
-            status[i] = NO_SOLUTION
+        points_away = abs(true[1]) > settings.dca_z_max
+        if points_away or not lookup_1(
+            table, species[i], r, eta, math.log(pt), math.log(max(dnch_deta[n], 1e-300)), cell
+        ):
+            status[i] = POINTS_AWAY if points_away else NO_SOLUTION
             tracks.efficiency[n] = 0.0
             continue
         if settings.decays:

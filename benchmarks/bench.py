@@ -6,6 +6,10 @@ between machines. Nothing is asserted: targets are printed beside what was measu
 
 from __future__ import annotations
 
+import gzip
+import os
+import re
+import resource
 import subprocess
 import sys
 import tempfile
@@ -16,18 +20,24 @@ from statistics import median
 import numpy as np
 
 import fastsim
-from fastsim import columns as c
 from fastsim.io.aod import AodWriter
-from fastsim.io.hepmc import parse_block, read_blocks
+from fastsim.io.decimal import PADDING
+from fastsim.io.hepmc import BYTES_PER_PARTICLE, TextBlock
+from fastsim.io.inputs import read_blocks
+from fastsim.io.stream import ByteStream, zstd
 from fastsim.luts import Grid, build_lut, get_luts, read_lut, write_lut
 from fastsim.rng import Streams
-from fastsim.run import Silent, find_luts, load_kernels, make_pipeline
+from fastsim.run import BATCH_PARTICLES, find_luts, load_kernels, make_pipeline
+from fastsim.source import Limits, Range
 from fastsim.species import SPECIES
+from fastsim.summary import Silent
 from fastsim.tracking import parametric as p
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED = REPOSITORY.parent / "shared" / "data" / "pp_ttbar_13TeV_100.hepmc.zst"
 SAMPLE = SHARED if SHARED.is_file() else REPOSITORY / "tests" / "data" / "pp_ttbar_40.hepmc.zst"
+LEAD = SHARED.with_name("PbPb_5.5TeV_6.hepmc.zst")
+LEAD = LEAD if LEAD.is_file() else REPOSITORY / "tests" / "data" / "PbPb_2.hepmc.zst"
 REPEAT = 5
 
 
@@ -42,52 +52,170 @@ def line(name, value, target=""):
     print(f"  {name:<58}{value:>18}   {target}")
 
 
-def read_with_pyhepmc(text, format_):
-    import io
+def decompressed(path, folder):
+    """The file as plain text, and its bytes."""
+    stream = ByteStream(str(path))
+    text = b"".join(iter(stream.read, b""))
+    stream.close()
+    plain = Path(folder) / path.with_suffix("").name
+    plain.write_bytes(text)
+    return plain, text
 
+
+def read_with_pyhepmc(path):
+    """The peer, at its best: arrays of particles, vertices and links, no loop over objects."""
     import pyhepmc
 
-    with pyhepmc.open(io.BytesIO(text), format=format_) as file:
-        return sum(len(event.particles) for event in file)
+    n = 0
+    with pyhepmc.open(str(path)) as file:
+        for event in file:
+            data = pyhepmc.GenEventData()
+            event.write_data(data)
+            n += len(data.particles)
+    return n
 
 
-def whole_job():
-    """Steps of the job on the ttbar sample, and pyhepmc's own reading of the same text."""
+def parse(text):
+    """Text in memory to batches, in blocks of the size that `fastsim run` uses."""
+    data = np.zeros(len(text) + PADDING, dtype=np.uint8)
+    data[: len(text)] = np.frombuffer(text, dtype=np.uint8)
+    marks = np.array([m.start() for m in re.finditer(rb"^E |^HepMC::Asciiv3-END", text, re.MULTILINE)])
+    size = BATCH_PARTICLES * BYTES_PER_PARTICLE
+    blocks, k = [], 0
+    while k < len(marks) - 1:
+        last = max(k + 1, int(np.searchsorted(marks, marks[k] + size, side="right")) - 1)
+        begin, end = int(marks[k]), int(marks[last])
+        lines = np.zeros(last - k, dtype=np.int64)
+        blocks.append(TextBlock("", data[begin : end + PADDING], marks[k : last + 1] - begin, lines, k, 3, 0, 0))
+        k = last
+
+    def run():
+        return sum(block.read().batch.n_rows("particle") for block in blocks)
+
+    return run
+
+
+def reading():
+    """The parser and pyhepmc on the same text in memory, and what decompression leaves of its speed."""
+    print("\nReading HepMC3 text, CPU of one core; the peer is pyhepmc with GenEventData")
+    per_particle = {}
+    for name, sample, factor in (("ttbar", SAMPLE, 25), ("Pb-Pb", LEAD, 1000)):
+        with tempfile.TemporaryDirectory() as folder:
+            path, text = decompressed(sample, folder)
+            job = parse(text)
+            job()
+            seconds, n = min(cpu(job) for _ in range(2 * REPEAT))
+            peer = min(cpu(read_with_pyhepmc, path)[0] for _ in range(2 if name == "ttbar" else 1))
+            per_particle[name] = seconds / n
+            mb = len(text) / 1e6
+            line(
+                f"{name}: parse, correctly rounded, {mb:.0f} MB",
+                f"{mb / seconds:.0f} MB/s",
+                "target: 600, prototype 1000",
+            )
+            line(f"{name}: pyhepmc / ours", f"{peer / seconds:.0f}", f"target: {factor}; pyhepmc {mb / peer:.1f} MB/s")
+            line(f"{name}: per particle", f"{1e9 * seconds / n:.0f} ns")
+    line("per particle, Pb-Pb / ttbar", f"{per_particle['Pb-Pb'] / per_particle['ttbar']:.2f}", "target: at most 1.2")
+
+
+def compressed():
+    """Files of each compression: reading them all beside their decompressor alone, wall time of two cores."""
+    print("\nCompressed files: wall time, decompression in a thread")
+    with tempfile.TemporaryDirectory() as folder:
+        path, text = decompressed(SAMPLE, folder)
+        text = text * 4
+        for name, squeeze, opener in (
+            ("plain", bytes, None), ("zst", zstd.compress, zstd.open), ("gz", gzip.compress, gzip.open),
+        ):  # fmt: skip
+            packed = path.with_suffix(f".{name}")
+            packed.write_bytes(squeeze(text))
+            ours = min(wall(read_all, packed) for _ in range(REPEAT))
+            alone = min(wall(drain, opener, packed) for _ in range(REPEAT)) if opener else None
+            target = f"the decompressor alone: {len(text) / 1e6 / alone:.0f} MB/s, target: 0.8 of it" if alone else ""
+            line(f"{name}: file to columns", f"{len(text) / 1e6 / ours:.0f} MB/s", target)
+
+
+def wall(function, *arguments):
+    begin = time.perf_counter()
+    function(*arguments)
+    return time.perf_counter() - begin
+
+
+def drain(opener, path):
+    with opener(path) as file:
+        while file.read(1 << 20):
+            pass
+
+
+def read_all(path):
+    records = []
+    limits = Limits(1000, BATCH_PARTICLES)
+    for item in read_blocks([str(path)], Streams(1), events=Range(), limits=limits, records=records):
+        item.block.read()
+
+
+def job():
+    """`fastsim run` end to end on uncompressed text, start-up excluded, with pyhepmc's reading beside it."""
     loaded = fastsim.load_card("alice3")
+    for sample, times, goal in (
+        (SAMPLE, 4, "target: 1.2 ms/event; Delphes, no covariances: 6.0"),
+        (LEAD, 2, "target: 5 ms/MB; Delphes: 30, with covariances 130"),
+    ):
+        with tempfile.TemporaryDirectory() as folder:
+            path, text = decompressed(sample, folder)
+            steps = [whole_job(loaded, [str(path)] * times, Path(folder) / "out.root") for _ in range(REPEAT + 1)]
+            best = min(steps[1:], key=lambda s: s["sum"])
+            peer = cpu(read_with_pyhepmc, path)[0] * times
+            n, mb = best.pop("events"), times * len(text) / 1e6
+        print(
+            f"\nThe job: {times} x {sample.name} uncompressed, {n} events, {mb:.0f} MB of text, AO2D, zstd level 1, CPU"
+        )
+        for step, seconds in {**best, "pyhepmc reading alone": peer}.items():
+            target = goal if step == "sum" else ""
+            value = f"{1e3 * seconds / n:.3f} ms/event"
+            print(f"  {step:<40}{value:>22}{1e3 * seconds / mb:>12.3f} ms/MB   {target}")
+        line("everything / pyhepmc's reading", f"{best['sum'] / peer:.4f}")
+
+
+def whole_job(loaded, names, out):
+    """CPU seconds of the steps of one run."""
     pipeline = make_pipeline(loaded, find_luts(loaded, Silent()))
     load_kernels(pipeline)
-    (block,) = read_blocks([str(SAMPLE)], max_events=10**6, max_particles=10**9, records=[])
-    text = block.text(block.events)
-    times = {name: [] for name in ("pyhepmc", "cut and decompress", "parse to columns", "modules", "write")}
+    streams, limits = Streams(loaded.card.seed), Limits(1000, BATCH_PARTICLES)
+    steps = dict.fromkeys(("read", "simulate", "write", "sum"), 0.0)
+    n = 0
+    begin = time.process_time()
+    items = read_blocks(names, streams, events=Range(), limits=limits, records=[])
+    output = AodWriter(out, events_per_frame=1000, compression_level=1)
+    with output.file:
+        while True:
+            seconds, item = cpu(next, items, None)
+            steps["read"] += seconds
+            if item is None:
+                break
+            seconds, read = cpu(item.block.read)
+            steps["read"] += seconds
+            seconds, (batch, _, _) = cpu(pipeline.run, read.batch)
+            steps["simulate"] += seconds
+            steps["write"] += cpu(output.write, batch)[0]
+            n += batch.n_events
+        steps["write"] += cpu(output.close, {})[0]
+    steps["sum"] = time.process_time() - begin
+    return {**steps, "events": n}
+
+
+def first_event():
+    """CPU of a whole command for one event, with kernels compiled before and from an empty cache."""
+    print("\nThe first event: `fastsim run --events 0:1`, CPU of the whole process")
     with tempfile.TemporaryDirectory() as folder:
-        for _ in range(REPEAT):
-            times["pyhepmc"].append(cpu(read_with_pyhepmc, text, block.format)[0])
-            seconds, _ = cpu(
-                lambda: list(read_blocks([str(SAMPLE)], max_events=10**6, max_particles=10**9, records=[]))
-            )
-            times["cut and decompress"].append(seconds)
-            seconds, (batch, _) = cpu(parse_block, block)
-            times["parse to columns"].append(seconds)
-            seconds, (batch, _, _) = cpu(pipeline.run, batch)
-            times["modules"].append(seconds)
-            times["write"].append(cpu(_write, batch, Path(folder) / "out.root")[0])
-    n = batch.n_rows("particle")
-    print(
-        f"\nThe job: {SAMPLE.name}, {batch.n_events} events, {n} particles, {int(batch[c.IS_RECONSTRUCTED].sum())} tracks"
-    )
-    for name, values in times.items():
-        line(
-            name, f"{1e6 * median(values) / n:.3f} us/particle", f"{1e3 * median(values) / batch.n_events:.2f} ms/event"
-        )
-    after = median(a + b for a, b in zip(times["modules"], times["write"], strict=True))
-    line("everything after reading / pyhepmc's reading", f"{after / median(times['pyhepmc']):.3f}", "target: below 1")
-
-
-def _write(batch, path):
-    writer = AodWriter(path, events_per_frame=1000, compression_level=1)
-    with writer.file:
-        writer.write(batch)
-        writer.close({})
+        path, _ = decompressed(SAMPLE, folder)
+        command = [sys.executable, "-m", "fastsim", "run", str(path), "--events", "0:1", "-q", "--overwrite", "-o"]
+        environment = {**os.environ, "FASTSIM_CACHE_DIR": f"{folder}/cache"}
+        for name, target in (("empty cache", "target: 15 s"), ("warm cache", "target: 2 s")):
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            subprocess.run([*command, f"{folder}/out.root"], env=environment, check=True)
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            line(name, f"{after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime:.1f} s", target)
 
 
 def smearing():
@@ -195,6 +323,8 @@ def workers():
 
 if __name__ == "__main__":
     print(f"fastsim {fastsim.__version__}, Python {sys.version.split()[0]}, sample {SAMPLE}")
-    chosen = sys.argv[1:] or ["whole_job", "smearing", "tables", "start_up", "memory", "workers"]
+    chosen = sys.argv[1:] or [
+        "job", "reading", "compressed", "first_event", "smearing", "tables", "start_up", "memory", "workers",
+    ]  # fmt: skip
     for name in chosen:
         globals()[name]()

@@ -1,15 +1,16 @@
 """Columns: every array that travels through the program, with its table, type, unit and meaning.
 
-Four tables, flat, with per-event offsets: `event`, `vertex`, `particle` (both as in the generator's record) and `track`
-(candidates for a track: charged, final, of a tracked species). A column that is not declared cannot be written.
+Five tables, flat, with per-event offsets: `event`, `weight` (all weights of the generator), `vertex`, `particle` (both as in
+the generator's record) and `track` (candidates for a track: charged, final, of a tracked species). A column that is not
+declared cannot be written.
 """
 
 from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-Table = Literal["event", "vertex", "particle", "track"]
-TABLES: tuple[Table, ...] = ("event", "vertex", "particle", "track")
+Table = Literal["event", "weight", "vertex", "particle", "track"]
+TABLES: tuple[Table, ...] = ("event", "weight", "vertex", "particle", "track")
 
 PARAMETERS = ("dca_xy", "dca_z", "phi", "tan_lambda", "q_over_pt")  # the order of every 5-vector and covariance
 PARAMETER_UNITS = ("cm", "cm", "rad", "", "1/GeV")
@@ -35,6 +36,39 @@ EVENT_NUMBER = Column("event_number", "event", "int64", "", "the generator's eve
 WEIGHT = Column("weight", "event", "float64", "", "first generator weight, 1 where there is none")
 IMPACT_PARAMETER = Column("impact_parameter", "event", "float64", "fm", "of a heavy-ion collision, NaN if not given")
 EVENT_PLANE_ANGLE = Column("event_plane_angle", "event", "float64", "rad", "of a heavy-ion collision, NaN if not given")
+HEAVY_ION = (
+    *(
+        Column(name, "event", "float64", "", f"{doc} of a heavy-ion collision, NaN if not given")
+        for name, doc in (
+            ("n_coll_hard", "hard collisions"),
+            ("n_part_projectile", "participants from the projectile"),
+            ("n_part_target", "participants from the target"),
+            ("n_coll", "collisions"),
+        )
+    ),
+    IMPACT_PARAMETER,
+    EVENT_PLANE_ANGLE,
+)
+CROSS_SECTION = tuple(
+    Column(name, "event", "float64", "pb", f"{doc}, NaN if not given")
+    for name, doc in (("cross_section", "the generator's estimate so far"), ("sigma_cross_section", "its uncertainty"))
+)
+PARTONS = tuple(
+    Column(f"parton_{name}", "event", "float64", unit, f"{doc}, NaN if not given")
+    for name, unit, doc in (
+        ("pdg_1", "", "PDG code of the first incoming parton"),
+        ("pdg_2", "", "PDG code of the second incoming parton"),
+        ("x_1", "", "momentum fraction of the first incoming parton"),
+        ("x_2", "", "momentum fraction of the second incoming parton"),
+        ("scale", "GeV", "factorisation scale"),
+        ("xf_1", "", "x times the density of the first incoming parton"),
+        ("xf_2", "", "x times the density of the second incoming parton"),
+    )
+)
+DNCH_DETA_GIVEN = Column(
+    "dnch_deta_given", "event", "float64", "", "charged density that a particle gun stands in, NaN: count the particles"
+)
+WEIGHT_VALUE = Column("weight", "weight", "float64", "", "generator weights, in the order of their names (provenance)")
 VERTEX_TRUE = tuple(
     Column(f"vertex_{axis}_true", "event", "float64", unit, "generated primary vertex")
     for axis, unit in (("x", "cm"), ("y", "cm"), ("z", "cm"), ("t", "ns"))
@@ -52,10 +86,13 @@ ENERGY = Column("energy", "particle", "float64", "GeV", "energy at production")
 MASS = Column("mass", "particle", "float64", "GeV", "generated mass")
 PRODUCTION_VERTEX = Column("production_vertex", "particle", "int32", "", "position in the event's vertices, -1 if none")
 END_VERTEX = Column("end_vertex", "particle", "int32", "", "position in the event's vertices, -1 if none")
+COLLISION = Column(
+    "collision", "particle", "int32", "", "0 for the event's own particles, else the number of the pile-up collision"
+)
 
 READ: tuple[Column, ...] = (
-    EVENT_ID, EVENT_NUMBER, WEIGHT, IMPACT_PARAMETER, EVENT_PLANE_ANGLE, *VERTEX_TRUE, *VERTEX_POSITION,
-    PDG, STATUS, *MOMENTUM, ENERGY, MASS, PRODUCTION_VERTEX, END_VERTEX,
+    EVENT_ID, EVENT_NUMBER, WEIGHT, *HEAVY_ION, *CROSS_SECTION, *PARTONS, DNCH_DETA_GIVEN, WEIGHT_VALUE, *VERTEX_TRUE,
+    *VERTEX_POSITION, PDG, STATUS, *MOMENTUM, ENERGY, MASS, PRODUCTION_VERTEX, END_VERTEX, COLLISION,
 )  # fmt: skip
 
 # What the tracking makes.

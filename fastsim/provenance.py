@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fastsim.cards import LoadedCard
-    from fastsim.io.hepmc import InputRecord
     from fastsim.luts.store import LutSet
+    from fastsim.source import InputRecord
 
 PACKAGES = ("numpy", "numba", "awkward", "uproot", "pyhepmc", "particle", "onnxruntime")
 
@@ -66,8 +66,8 @@ def source_hash(*files: Path) -> str:
 
 
 def identity(
-    loaded: LoadedCard, luts: LutSet, plugins: dict[str, Any], inputs: Sequence[InputRecord], events: tuple[int, int | None],
-    skipped: Sequence[int], units: dict[str, str],
+    loaded: LoadedCard, luts: LutSet, plugins: dict[str, Any], inputs: Sequence[InputRecord],
+    pile_up: Sequence[InputRecord], events: tuple[int, int | None], skipped: Sequence[int], units: dict[str, str],
 ) -> dict[str, Any]:  # fmt: skip
     """Everything that changes the physics, with a hash of it."""
     record: dict[str, Any] = {
@@ -79,7 +79,8 @@ def identity(
         "resolved_sha256": sha256(loaded.canonical().encode()).hexdigest(),
         "luts": {lut.header.species: {"key": lut.header.key, "sha256": lut.header.sha256} for lut in luts.luts},
         "plugins": plugins,
-        "inputs": [{"sha256": i.sha256, "first_event": i.first_event, "n_events": i.n_events} for i in inputs],
+        "inputs": [_input(record) for record in inputs],
+        "pile_up": [_input(record) for record in pile_up],
         "events": {"first": events[0], "end": events[1]},
         "skipped_events": list(skipped),
         "units": units,
@@ -87,6 +88,11 @@ def identity(
     }
     record["sha256"] = sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
     return record
+
+
+def _input(record: InputRecord) -> dict[str, Any]:
+    """What matters of an input; its name is circumstance."""
+    return {"sha256": record.sha256, "first_event": record.first_event, "n_events": record.n_events, **record.info}
 
 
 def circumstance(

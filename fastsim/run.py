@@ -4,108 +4,44 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections import Counter, defaultdict
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fastsim import columns as c
 from fastsim import provenance
 from fastsim.cards import LoadedCard, load_card
 from fastsim.errors import CardError, FastsimError, InputError
+from fastsim.generate.beam_spot import shift_events
+from fastsim.generate.pile_up import overlay
 from fastsim.io import aod, hepmc
-from fastsim.io.hepmc import Block, InputRecord, parse_block, read_blocks
+from fastsim.io.inputs import check_exists, may_be_text, read_all, read_blocks
 from fastsim.io.rootio import refuse_existing
 from fastsim.luts.store import LutSet, get_luts, no_table, without_numbers
 from fastsim.pipeline import Pipeline
 from fastsim.plugins import distribution, installed, load_kind, make_modules
 from fastsim.rng import Streams
-from fastsim.species import SPECIES, by_name
-from fastsim.tracking import STATUS
+from fastsim.source import Limits, Range, no_events
+from fastsim.species import by_name
+from fastsim.summary import Silent, Summary
 from fastsim.tracking.parametric import ParametricTracking
 from fastsim.tracking.primaries import Primaries
 from fastsim.workers import map_in_order
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Iterator, Sequence
 
     from fastsim.events import EventBatch
+    from fastsim.generate.beam_spot import BeamSpot
+    from fastsim.generate.pile_up import PileUp
+    from fastsim.io.inputs import Item
     from fastsim.module import Module
+    from fastsim.source import InputRecord
+    from fastsim.summary import Progress
 
 BATCH_EVENTS = 1000
 BATCH_PARTICLES = 50_000  # keeps a batch near 50 MB and the progress bar moving; one Pb-Pb event may hold more
-
-
-class Progress(Protocol):
-    """What `simulate_files` tells of its way."""
-
-    def luts(self, species: str, done: int, total: int) -> None:
-        """A lookup table is being built."""
-
-    def kernels(self, *, ready: bool) -> None:
-        """Kernels are being loaded (compiled, the first time), or are ready."""
-
-    def events(self, n_events: int, n_bytes: int, total_bytes: int) -> None:
-        """So many events are done, so many bytes of input are read (of `total_bytes`, 0 if unknown)."""
-
-
-class Silent:
-    """No progress shown."""
-
-    def luts(self, species: str, done: int, total: int) -> None:
-        """Nothing."""
-
-    def kernels(self, *, ready: bool) -> None:
-        """Nothing."""
-
-    def events(self, n_events: int, n_bytes: int, total_bytes: int) -> None:
-        """Nothing."""
-
-
-@dataclass
-class Summary:
-    """What a run did: the table at its end, and JSON in the file."""
-
-    n_events: int = 0
-    n_particles: int = 0
-    candidates: Counter[str] = field(default_factory=Counter)
-    reconstructed: Counter[str] = field(default_factory=Counter)
-    particles: Counter[str] = field(default_factory=Counter)
-    counts: Counter[str] = field(default_factory=Counter)
-    bad_events: list[str] = field(default_factory=list)
-    bad_event_ids: list[int] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
-
-    def add(self, batch: EventBatch, counts: Counter[str], seconds: dict[str, float]) -> None:
-        """Count a batch."""
-        self.n_events += batch.n_events
-        self.n_particles += batch.n_rows("particle")
-        status = np.bincount(batch[c.TRACK_STATUS], minlength=len(STATUS))
-        self.particles.update({name: int(status[code]) for code, name in STATUS.items()})
-        species, found = batch[c.SPECIES], batch[c.IS_RECONSTRUCTED]
-        for index, kind in enumerate(SPECIES):
-            self.candidates[kind.name] += int(np.count_nonzero(species == index))
-            self.reconstructed[kind.name] += int(np.count_nonzero((species == index) & found))
-        self.counts.update(counts)
-        for step, time_spent in seconds.items():
-            self.seconds[step] += time_spent
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain data, without the times."""
-        return {
-            "events": self.n_events,
-            "particles": self.n_particles,
-            "candidates": dict(self.candidates),
-            "reconstructed": dict(self.reconstructed),
-            "charged_final_particles": {k: v for k, v in self.particles.items() if k != STATUS[0]},
-            "counts": dict(self.counts),
-            "skipped_events": self.bad_events,
-            "notes": self.notes,
-        }
 
 
 class Processed(NamedTuple):
@@ -117,31 +53,35 @@ class Processed(NamedTuple):
     bad: list[tuple[int, InputError]]
 
 
-def process_block(block: Block, pipeline: Pipeline) -> Processed:
-    """Parse a block and run the modules over it."""
-    start = time.perf_counter()
-    batch, unusable = parse_block(block)
-    parsing = time.perf_counter() - start
-    errors = []
-    for event, reason in unusable:
-        whole = [e for e in block.events if e.event_id < event.event_id]
-        last = (
-            f"event {whole[-1].event_number} (position {whole[-1].event_id})"
-            if whole
-            else f"position {event.event_id - 1}"
-        )
-        error = InputError(
-            f"event {event.event_number} (position {event.event_id}): {reason}; last good: {last if event.event_id else 'none'}",
-            where=f"{block.path}:{event.line}",
-            hint="produce the file again, or skip such events with --max-bad-events N",
-        )
-        errors.append((event.event_id, error))
-    try:
-        batch, counts, seconds = pipeline.run(batch)
-    except FastsimError as error:
-        error.where = f"{block.path}: {error.where}"
-        raise
-    return Processed(batch, counts, {"parse": parsing, **seconds}, errors)
+@dataclass(frozen=True)
+class Simulation:
+    """What happens to a block: its events are read, placed and overlaid as the card says, and go through the modules."""
+
+    pipeline: Pipeline
+    streams: Streams
+    beam_spot: BeamSpot | None = None
+    pile_up: PileUp | None = None
+    minimum_bias: EventBatch | None = None
+
+    def __call__(self, item: Item) -> Processed:
+        """Read and simulate a block."""
+        start = time.perf_counter()
+        batch, bad = item.block.read()
+        parsed = time.perf_counter()
+        if self.beam_spot:
+            batch = shift_events(batch, self.beam_spot, self.streams)
+        if self.pile_up and self.minimum_bias:
+            batch = overlay(batch, self.minimum_bias, self.pile_up, self.streams)
+        placed = time.perf_counter()
+        try:
+            batch, counts, seconds = self.pipeline.run(batch)
+        except FastsimError as error:
+            error.where = f"{item.block.path}: {error.where}"
+            raise
+        before = {"parse": parsed - start}
+        if self.beam_spot or self.pile_up:
+            before["beam spot and pile-up"] = placed - parsed
+        return Processed(batch, counts, {**before, **seconds}, bad)
 
 
 def make_pipeline(loaded: LoadedCard, luts: LutSet | None = None) -> Pipeline:
@@ -191,10 +131,14 @@ def _table_problems(loaded: LoadedCard) -> Iterator[str]:
         yield f"grid: the tables of {detector.name} have the axes that they have"
 
 
-def load_kernels(pipeline: Pipeline) -> None:
-    """Run the pipeline over no events: compiles the kernels, or loads them from numba's cache."""
-    hepmc.load_kernels()
-    process_block(Block("", b"", "hepmc3"), pipeline)
+def load_kernels(pipeline: Pipeline, text_versions: Sequence[int] = (2, 3)) -> None:
+    """Read and simulate no events: compiles the kernels, or loads them from numba's cache.
+
+    Those that read HepMC text of the given versions too.
+    """
+    pipeline.run(no_events())
+    for version in text_versions:
+        hepmc.empty_block(version).read()
 
 
 def find_luts(loaded: LoadedCard, progress: Progress) -> LutSet:
@@ -217,6 +161,7 @@ def simulate_files(
     workers: int = 1,
     overwrite: bool = False,
     max_bad_events: int = 0,
+    allow_truncated: bool = False,
     progress: Progress | None = None,
 ) -> Summary:
     """Simulate files of events and write one output file.
@@ -227,37 +172,47 @@ def simulate_files(
     """
     loaded = card if isinstance(card, LoadedCard) else load_card(card)
     progress = progress or Silent()
-    names = _existing(inputs)
+    names = [str(name) for name in inputs]
+    check_exists(names)
     refuse_existing(Path(out), overwrite=overwrite, inputs=[Path(name) for name in names if name != "-"])
     check_card(loaded)
     summary = Summary()
     if len(set(names)) < len(names):
         summary.notes.append("some input is given more than once: its events repeat, with other random numbers")
-    luts, pipeline = _prepare(loaded, progress, summary)
+    job = _prepare(loaded, names, progress, summary)
     records: list[InputRecord] = []
     total = sum(Path(name).stat().st_size for name in names if Path(name).is_file())
-    blocks = read_blocks(names, events=events, max_events=batch_size, max_particles=BATCH_PARTICLES, records=records)
+    items = read_blocks(
+        names, Streams(loaded.card.seed), events=Range(*events), limits=Limits(batch_size, BATCH_PARTICLES), records=records,
+        allow_truncated=allow_truncated,
+    )  # fmt: skip
     output = loaded.card.output
     writer = aod.AodWriter(
         Path(out), events_per_frame=output.events_per_frame, compression_level=output.compression_level
     )
-    simulate_block = partial(process_block, pipeline=pipeline)
     progress.events(0, 0, total)
     with writer.file:
-        for block, done in map_in_order(simulate_block, _timed(blocks, summary), workers):
+        for item, done in map_in_order(job.simulation, _timed(items, summary), workers):
             _accept(done, summary, max_bad_events)
             begin = time.perf_counter()
             writer.write(done.batch)
             summary.seconds["write"] += time.perf_counter() - begin
-            progress.events(summary.n_events, block.bytes_read, total)
+            progress.events(summary.n_events, item.bytes_done, total)
         _check_range(events, records, summary)
         progress.events(summary.n_events, total, total)
         begin = time.perf_counter()
         identity = provenance.identity(
-            loaded, luts, _plugins_used(loaded), records, events, summary.bad_event_ids, aod.UNITS
+            loaded,
+            job.luts,
+            _plugins_used(loaded),
+            records,
+            job.pile_up_files,
+            events,
+            summary.bad_event_ids,
+            aod.UNITS,
         )
         settings = {"batch_size": batch_size, "workers": workers}
-        circumstance = provenance.circumstance(records, luts, loaded, settings)
+        circumstance = provenance.circumstance(records, job.luts, loaded, settings)
         record = {"identity": identity, "circumstance": circumstance, "summary": summary.as_dict()}
         writer.close({"provenance": provenance.as_json(record)})
         summary.seconds["write"] += time.perf_counter() - begin
@@ -272,7 +227,7 @@ def simulate(
     events: tuple[int, int | None] = (0, None),
     batch_size: int = BATCH_EVENTS,
 ) -> Iterator[Any]:
-    """Simulate files of events and yield awkward arrays, one a batch: event columns, `particles`, `vertices`, `tracks`.
+    """Simulate events and yield awkward arrays, one a batch: event columns, `particles`, `vertices`, `weights`, `tracks`.
 
     The same numbers as `simulate_files` writes, before they are rounded to float32. `tracks` holds all candidates: select
     with ``events.tracks[events.tracks.is_reconstructed]``. `seed` overrides the card's. Raises FastsimError.
@@ -280,29 +235,29 @@ def simulate(
     loaded = card if isinstance(card, LoadedCard) else load_card(card)
     if seed is not None:
         loaded = loaded.with_seed(seed)
-    names = _existing([inputs] if isinstance(inputs, (str, Path)) else inputs)
+    names = [str(name) for name in ([inputs] if isinstance(inputs, (str, Path)) else inputs)]
+    check_exists(names)
     summary = Summary()
-    _, pipeline = _prepare(loaded, Silent(), summary)
+    job = _prepare(loaded, names, Silent(), summary)
     records: list[InputRecord] = []
-    blocks = read_blocks(names, events=events, max_events=batch_size, max_particles=BATCH_PARTICLES, records=records)
-    for block in blocks:
-        done = process_block(block, pipeline)
+    limits = Limits(batch_size, BATCH_PARTICLES)
+    for item in read_blocks(names, Streams(loaded.card.seed), events=Range(*events), limits=limits, records=records):
+        done = job.simulation(item)
         _accept(done, summary, max_bad_events=0)
         yield done.batch.to_awkward()
     _check_range(events, records, summary)
 
 
-def _existing(inputs: Sequence[str | Path]) -> list[str]:
-    """Names of the inputs; raises InputError before any work if one is missing."""
-    names = [str(name) for name in inputs]
-    for name in names:
-        if name != "-" and not Path(name).exists():
-            raise InputError("no such file", where=name)
-    return names
+class Job(NamedTuple):
+    """What a run needs beside its inputs."""
+
+    luts: LutSet  # without their numbers: the kernels have them
+    simulation: Simulation
+    pile_up_files: list[InputRecord]
 
 
-def _prepare(loaded: LoadedCard, progress: Progress, summary: Summary) -> tuple[LutSet, Pipeline]:
-    """Tables found or built, kernels loaded or compiled."""
+def _prepare(loaded: LoadedCard, names: Sequence[str], progress: Progress, summary: Summary) -> Job:
+    """Tables found or built, kernels loaded or compiled, minimum-bias events read."""
     start = time.perf_counter()
     luts = find_luts(loaded, progress)
     pipeline = make_pipeline(loaded, luts)
@@ -310,10 +265,17 @@ def _prepare(loaded: LoadedCard, progress: Progress, summary: Summary) -> tuple[
     summary.seconds["find or build tables"] = time.perf_counter() - start
     start = time.perf_counter()
     progress.kernels(ready=False)
-    load_kernels(pipeline)
+    load_kernels(pipeline, text_versions=(3,) if any(may_be_text(name) for name in names) else ())
     progress.kernels(ready=True)
     summary.seconds["load kernels"] = time.perf_counter() - start
-    return luts, pipeline
+    pile_up, streams = loaded.card.pile_up, Streams(loaded.card.seed)
+    minimum_bias = None
+    records: list[InputRecord] = []
+    if pile_up:
+        start = time.perf_counter()
+        minimum_bias, records = read_all([pile_up.file] if isinstance(pile_up.file, str) else pile_up.file, streams)
+        summary.seconds["read pile-up"] = time.perf_counter() - start
+    return Job(luts, Simulation(pipeline, streams, loaded.card.beam_spot, pile_up, minimum_bias), records)
 
 
 def _plugins_used(loaded: LoadedCard) -> dict[str, Any]:
@@ -340,11 +302,16 @@ def _check_range(events: tuple[int, int | None], records: Sequence[InputRecord],
             f"events {first}:{'' if end is None else end} were asked for, the input has only {n_events}",
             where=", ".join(record.name for record in records),
         )
+    summary.notes += [
+        f"{record.name}: truncated; its {record.n_events} whole events were kept"
+        for record in records
+        if record.info.get("truncated")
+    ]
     if end is not None and n_events < end:
         summary.notes.append(f"events up to {end} were asked for, the input has only {n_events}")
 
 
-def _timed(blocks: Iterator[Block], summary: Summary) -> Iterator[Block]:
+def _timed(blocks: Iterator[Item], summary: Summary) -> Iterator[Item]:
     """The same blocks, counting the time that reading and cutting takes."""
     while True:
         begin = time.perf_counter()

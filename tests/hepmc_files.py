@@ -9,7 +9,10 @@ import numpy as np
 import pyhepmc
 from pyhepmc import GenEvent, GenHeavyIon, GenParticle, GenRunInfo, GenVertex
 
-from fastsim.io import hepmc
+from fastsim.io.inputs import read_blocks
+from fastsim.io.stream import ByteStream
+from fastsim.rng import Streams
+from fastsim.source import Limits, Range
 
 MOMENTUM_UNITS = {"GEV": pyhepmc.Units.MomentumUnit.GEV, "MEV": pyhepmc.Units.MomentumUnit.MEV}
 LENGTH_UNITS = {"MM": pyhepmc.Units.LengthUnit.MM, "CM": pyhepmc.Units.LengthUnit.CM}
@@ -136,21 +139,30 @@ def _point(vertex):
     return x.x, x.y, x.z, x.t * NS_PER_CM
 
 
-def read(*paths, events=(0, None), max_events=1000, max_particles=200_000):
-    """All batches of some inputs and the events that could not be read."""
+def read(*paths, events=(0, None), max_events=1000, max_particles=200_000, allow_truncated=False):
+    """All batches of some inputs, the events that could not be read with the reasons, and records of the inputs."""
     batches, bad, records = [], [], []
-    blocks = hepmc.read_blocks(
+    items = read_blocks(
         [str(path) for path in paths],
-        events=events,
-        max_events=max_events,
-        max_particles=max_particles,
+        Streams(1),
+        events=Range(*events),
+        limits=Limits(max_events, max_particles),
         records=records,
+        allow_truncated=allow_truncated,
     )
-    for block in blocks:
-        batch, unusable = hepmc.parse_block(block)
+    for item in items:
+        batch, unusable = item.block.read()
         batches.append(batch)
         bad += unusable
     return batches, bad, records
+
+
+def contents(path) -> bytes:
+    """All of a file, decompressed."""
+    stream = ByteStream(str(path))
+    text = b"".join(iter(stream.read, b""))
+    stream.close()
+    return text
 
 
 def read_text(text, tmp_path, **options):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 import subprocess
 import sys
 
@@ -12,8 +13,8 @@ import numpy as np
 import pytest
 
 import fastsim
-from fastsim.io.hepmc import read_blocks
 from fastsim.io.inspect import digest
+from tests.hepmc_files import contents, read
 
 
 @pytest.fixture(scope="module")
@@ -39,11 +40,11 @@ def test_two_workers(ttbar, tmp_path, reference):
 
 
 def test_file_split_in_two(ttbar, tmp_path, reference):
+    header, *events, footer = re.split(rb"^(?=E |HepMC::Asciiv3-END)", contents(ttbar), flags=re.MULTILINE)
     parts = []
-    for number, events in enumerate([(0, 5), (5, 12)]):
-        (block,) = read_blocks([ttbar], events=events, max_events=100, max_particles=10**9, records=[])
+    for number, (first, end) in enumerate([(0, 5), (5, 12)]):
         path = tmp_path / f"part{number}.hepmc"
-        path.write_bytes(block.text(block.events))
+        path.write_bytes(b"".join([header, *events[first:end], footer]))
         parts.append(path)
     assert _digest(parts, tmp_path / "out.root") == reference
 
@@ -80,16 +81,16 @@ def test_permuted_particles_draw_the_same(ttbar):
     """A draw belongs to its particle: the kernel gives each track the same result in any order of rows."""
     from fastsim import columns as c
     from fastsim.events import production_points
-    from fastsim.io.hepmc import parse_block
     from fastsim.rng import Streams
-    from fastsim.run import Silent, find_luts, make_pipeline
+    from fastsim.run import find_luts, make_pipeline
+    from fastsim.summary import Silent
     from fastsim.tracking import parametric as p
 
     loaded = fastsim.load_card("alice3")
-    (block,) = read_blocks([ttbar], events=(0, 2), max_events=10, max_particles=10**9, records=[])
+    (batch,), _, _ = read(ttbar, events=(0, 2))
     luts = find_luts(loaded, Silent())
     table = luts.table()
-    made, _, _ = make_pipeline(loaded, luts).run(parse_block(block)[0])
+    made, _, _ = make_pipeline(loaded, luts).run(batch)
     tracking = p.ParametricTracking(loaded.card.tracking, loaded.detector, table)
     streams = Streams(1)
     events = made.event_index("track")

@@ -19,7 +19,13 @@ if TYPE_CHECKING:
     from fastsim.detector import Detector
 
 # Where things lie and how they are packed: two runs that differ in these give equal columns.
-NOT_PHYSICS: Any = {"extends": True, "detector": True, "tracking": {"luts"}, "output": {"compression_level"}}
+NOT_PHYSICS: Any = {
+    "extends": True,
+    "detector": True,
+    "tracking": {"luts"},
+    "output": {"compression_level"},
+    "pile_up": {"file"},
+}
 
 
 @dataclass(frozen=True)
@@ -101,4 +107,10 @@ def _absolute(document: toml.Document, folder: Path) -> toml.Document:
         data["detector"] = os.path.normpath(folder.absolute() / detector)
     if isinstance(tracking, dict) and isinstance(tracking.get("luts"), str) and tracking["luts"] != "auto":
         data["tracking"] = {**tracking, "luts": os.path.normpath(folder.absolute() / tracking["luts"])}
+    pile_up = data.get("pile_up")
+    if isinstance(pile_up, dict) and "file" in pile_up:
+        files = pile_up["file"] if isinstance(pile_up["file"], list) else [pile_up["file"]]
+        if all(isinstance(file, str) for file in files):
+            files = [file if "://" in file else os.path.normpath(folder.absolute() / file) for file in files]
+            data["pile_up"] = {**pile_up, "file": files}
     return toml.Document(data, document.origins, document.name)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from fastsim import toml
+from fastsim.generate.beam_spot import BeamSpot
+from fastsim.generate.pile_up import PileUp
 from fastsim.luts.file import Efficiency, Grid
 from fastsim.species import NAMES
 
@@ -83,6 +85,10 @@ class Card(toml.Strict):
     tracking: Annotated[Tracking, Field(description="how particles become tracks")]
     modules: Annotated[list[dict[str, Any]], Field(description="further modules, in any order; see `fastsim plugins`")]
     output: Annotated[Output, Field(description="what is written")]
+    beam_spot: Annotated[
+        BeamSpot | None, Field(description="where collisions are; else where the generator has them")
+    ] = None
+    pile_up: Annotated[PileUp | None, Field(description="other collisions laid over each event")] = None
     extends: Annotated[
         str | None, Field(description="a parent card (relative to this one); tables merge, arrays replace")
     ] = None

@@ -11,14 +11,18 @@ from fastsim.cli.console import Bars, err, out, print_json, stop_on_signals
 from fastsim.errors import UsageError
 
 if TYPE_CHECKING:
-    from fastsim.run import Summary
+    from fastsim.summary import Summary
 
 ONCE = ("find or build tables", "load kernels")  # steps whose time does not depend on the number of particles
 
 
 def run(
     inputs: Annotated[
-        list[str], typer.Argument(help="HepMC2 or HepMC3 files, plain or .gz/.bz2/.xz/.zst; - for standard input.")
+        list[str],
+        typer.Argument(
+            help="HepMC text (plain or .gz/.bz2/.xz/.zst; pipes, URLs, - for standard input), HepMC3/EDM4hep/O2 ROOT files, "
+            "LHEF, HEPEVT; or recipes: a particle gun (.toml), Pythia 8 commands (.cmnd)."
+        ),
     ],
     output: Annotated[Path, typer.Option("--out", "-o", help="Output file.")],
     card: Annotated[str, typer.Option("--card", "-c", help="Card file, or the name of a shipped one.")] = "alice3",
@@ -33,10 +37,13 @@ def run(
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")] = False,
     max_bad_events: Annotated[int, typer.Option(min=0, help="Skip (and report) up to so many unreadable events.")] = 0,
+    allow_truncated: Annotated[
+        bool, typer.Option("--allow-truncated", help="Keep the whole events of HepMC text that ends in the middle.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no summary.")] = False,
 ) -> None:
-    """Simulate events: read HepMC, smear tracks, write an AO2D file with covariances and truth."""
+    """Simulate events: read or generate them, smear tracks, write an AO2D file with covariances and truth."""
     stop_on_signals()
     chosen_seed, chosen_events = _seed(seed), _events(events)
     from fastsim.cards import load_card
@@ -48,7 +55,7 @@ def run(
     with Bars(quiet=quiet or json) as progress:
         summary = simulate_files(
             inputs, loaded, output, events=chosen_events, batch_size=batch_size, workers=workers, overwrite=overwrite,
-            max_bad_events=max_bad_events, progress=progress,
+            max_bad_events=max_bad_events, allow_truncated=allow_truncated, progress=progress,
         )  # fmt: skip
     if json:
         print_json({**summary.as_dict(), "seed": loaded.card.seed, "output": str(output)})

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 TRACK_AT_VERTEX = 1  # o2::aod::track::TrackTypeEnum::Track: parameters at closest approach
 PV_CONTRIBUTOR = 0x2  # o2::aod::track::TrackFlags
-PRODUCED_BY_TRANSPORT, PHYSICAL_PRIMARY = 0x1, 0x4  # o2::aod::mcparticle::enums
+PRODUCED_BY_TRANSPORT, FROM_BACKGROUND_EVENT, PHYSICAL_PRIMARY = 0x1, 0x2, 0x4  # o2::aod::mcparticle::enums
 DECAY_PROCESS = 4  # TMCProcess kPDecay: the status of particles "produced by transport"
 STATUS_ENCODED = 5  # o2::mcgenstatus::MCGenStatusEncoding, bits 29-31
 NO_EMCAL = -999.0  # the official missing value of positions at the EMCal
@@ -126,12 +126,15 @@ def _status_code(frame: Frame) -> NDArray[Any]:
 
 def _particle_flags(frame: Frame) -> NDArray[Any]:
     return np.asarray(
-        frame.particle(c.FROM_LONG_LIVED) * PRODUCED_BY_TRANSPORT + frame.particle(c.IS_PRIMARY) * PHYSICAL_PRIMARY
+        frame.particle(c.FROM_LONG_LIVED) * PRODUCED_BY_TRANSPORT
+        + (frame.particle(c.COLLISION) > 0) * FROM_BACKGROUND_EVENT
+        + frame.particle(c.IS_PRIMARY) * PHYSICAL_PRIMARY
     )
 
 
 def _track_flags(frame: Frame) -> NDArray[Any]:
-    return np.asarray(frame.batch[c.IS_PRIMARY][frame.track_particles()] * PV_CONTRIBUTOR)
+    is_own = frame.batch[c.IS_PRIMARY] & (frame.batch[c.COLLISION] == 0)
+    return np.asarray(is_own[frame.track_particles()] * PV_CONTRIBUTOR)
 
 
 TREES: dict[str, tuple[Branch, ...]] = {
@@ -239,8 +242,8 @@ TREES: dict[str, tuple[Branch, ...]] = {
 }
 NEEDS: tuple[c.Column, ...] = (
     c.EVENT_ID, c.WEIGHT, c.IMPACT_PARAMETER, c.EVENT_PLANE_ANGLE, *c.VERTEX_TRUE, *c.VERTEX_POSITION, c.PDG, c.STATUS,
-    *c.MOMENTUM, c.ENERGY, c.PRODUCTION_VERTEX, c.END_VERTEX, c.FROM_LONG_LIVED, c.IS_PRIMARY, c.DNCH_DETA, c.PARTICLE_INDEX,
-    c.IS_RECONSTRUCTED, *c.RECONSTRUCTED, c.COV_PACKED, *c.VERTEX, *c.VERTEX_SIGMA, c.N_CONTRIBUTORS,
+    *c.MOMENTUM, c.ENERGY, c.PRODUCTION_VERTEX, c.END_VERTEX, c.COLLISION, c.FROM_LONG_LIVED, c.IS_PRIMARY, c.DNCH_DETA,
+    c.PARTICLE_INDEX, c.IS_RECONSTRUCTED, *c.RECONSTRUCTED, c.COV_PACKED, *c.VERTEX, *c.VERTEX_SIGMA, c.N_CONTRIBUTORS,
 )  # fmt: skip
 UNITS = {f"{tree}.{b.name}": b.unit for tree, branches in TREES.items() for b in branches if b.unit}
 

@@ -1,37 +1,399 @@
-"""HepMC2 and HepMC3 ASCII files: cut into events here, parsed by pyhepmc, turned into columns and our units.
+"""HepMC2 and HepMC3 ASCII files as a source of events: cut into blocks of whole events here, parsed by `hepmc_events`.
 
-pyhepmc ends silently where a file is truncated or garbled. So the file is cut into events by us, each block must give
-as many events as it has, listings must be closed by their footer, and lines must hold numbers where numbers belong.
+Nothing is lost silently: listings must be closed by their footer, every event must hold what its first line announces, and
+lines must hold numbers where numbers belong.
 """
 
 from __future__ import annotations
 
-import contextlib
-import io
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from fastsim import columns as c
 from fastsim.errors import InputError
-from fastsim.events import EventBatch, offsets_from_counts
-from fastsim.io.hepmc_text import fault_of
-from fastsim.io.stream import EventFile
-from fastsim.kernels.ancestry import inherit_positions
-from fastsim.units import GeV, MeV, cm, cm_over_c, mm, mm_over_c
+from fastsim.events import offsets_from_counts
+from fastsim.io import hepmc_text as t
+from fastsim.io.decimal import PADDING, words_of
+from fastsim.io.hepmc_events import read_events2, read_events3
+from fastsim.io.stream import ByteStream
+from fastsim.source import InputRecord, Range, Read, make_batch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
-_MARK = re.compile(rb"^(?:E |HepMC::)", re.MULTILINE)
-_START = re.compile(rb"HepMC::(\S+)-START_EVENT_LISTING")
-_STRAY = re.compile(rb"^[^HWANT\r\n]|\0", re.MULTILINE)  # no line of a header starts so
-_FORMATS = {b"Asciiv3": "hepmc3", b"IO_GenEvent": "hepmc2"}
-LARGEST = float(np.finfo(np.float32).max)  # files hold float32
+    from fastsim.source import Limits
+
+_START = re.compile(rb"HepMC::(\S+)-START_EVENT_LISTING[ \t]*\r?\n")
+_END = re.compile(rb"HepMC::(Asciiv3|IO_GenEvent)-END_EVENT_LISTING[ \t]*(\r?\n[ \t\r\n]*)?\Z")
+_VERSION = re.compile(rb"HepMC::Version[^\n]*\n[ \t\r\n]*\Z")
+_STRAY = re.compile(rb"^(?![HWANTC]|[ \t\r]*$)|\0", re.MULTILINE)  # no line of a header starts so
+_VERSIONS = {b"Asciiv3": 3, b"IO_GenEvent": 2}
+BYTES_PER_PARTICLE = 160  # of text, vertices included: 145 in Pb-Pb, 153 in ttbar
+LONGEST_EVENT = 1 << 31  # bytes of text
+_HEAD = 1  # bytes before the text in the buffer: a line end, so that the first line starts like all others
+
+
+class _Listing(NamedTuple):
+    """What the header of a listing says."""
+
+    version: int
+    n_names: int
+
+
+@dataclass(frozen=True)
+class TextBlock:
+    """Some consecutive events of one listing, as text.
+
+    The text may lie in a buffer that is used again for the next block: read (or pickle) a block before asking for the next.
+    """
+
+    path: str
+    text: NDArray[np.uint8]
+    starts: NDArray[np.int64]  # of the events in the text, and the end of the last
+    lines: NDArray[np.int64]  # of the file, where the events start
+    first_event: int
+    version: int
+    n_names: int
+    bytes_read: int
+
+    def read(self) -> Read:
+        """Parse the events. Bad ones are told with file, line, and what was expected there."""
+        particles, vertices, weights, events = _arrays(int(self.starts[-1] - self.starts[0]), len(self.starts) - 1)
+        arguments = (self.text, words_of(self.text), self.starts)
+        if self.version == 3:
+            read_events3(*arguments, self.n_names, particles, vertices, weights, events)
+        else:
+            read_events2(*arguments, particles, vertices, weights, events)
+        is_good = events.fault[:, 0] == t.FINE
+        n, v, w = events.size.sum(axis=0)
+        first_weight = offsets_from_counts(events.size[is_good, 2])
+        columns: dict[c.Column, NDArray[Any]] = {
+            c.EVENT_ID: (self.first_event + np.flatnonzero(is_good)).astype(np.uint64),
+            c.EVENT_NUMBER: events.number[is_good],
+            c.WEIGHT: weights[first_weight[:-1]],
+            c.WEIGHT_VALUE: weights[:w],
+            c.PDG: particles.pdg[:n],
+            c.STATUS: particles.status[:n],
+            c.PRODUCTION_VERTEX: particles.production[:n],
+            c.END_VERTEX: particles.end[:n],
+        }
+        columns |= zip((*c.MOMENTUM, c.ENERGY, c.MASS), particles.momentum[:, :n], strict=True)
+        columns |= zip(c.VERTEX_POSITION, vertices.position[:, :v], strict=True)
+        columns |= zip(c.VERTEX_TRUE, np.ascontiguousarray(events.origin[is_good].T), strict=True)
+        info = np.ascontiguousarray(events.info[is_good].T)
+        columns |= zip((*c.HEAVY_ION, *c.CROSS_SECTION, *c.PARTONS), info, strict=True)
+        offsets: dict[c.Table, NDArray[np.int64]] = {
+            "particle": offsets_from_counts(events.size[is_good, 0]),
+            "vertex": offsets_from_counts(events.size[is_good, 1]),
+            "weight": first_weight,
+        }
+        bad = [self._error(int(k), *events.fault[k].tolist()) for k in np.flatnonzero(~is_good)]
+        return Read(make_batch(offsets, columns), bad)
+
+    def _error(self, k: int, fault: int, at: int) -> tuple[int, InputError]:
+        event_id = self.first_event + k
+        begin, end = int(self.starts[k]), int(self.starts[k + 1])
+        line = int(self.lines[k]) + int(np.count_nonzero(self.text[begin:at] == ord("\n")))
+        text = self.text[at:end].tobytes().partition(b"\n")[0].rstrip()
+        shown = text[:60].decode(errors="replace") + ("..." if len(text) > 60 else "")
+        what = f"event {_number(self.text[begin:end])} (position {event_id}): {t.FAULTS[fault]}; the line is {shown!r}"
+        hint = "produce the file again, or skip such events with --max-bad-events N"
+        return event_id, InputError(what, where=f"{self.path}:{line}", hint=hint)
+
+
+def empty_block(version: int) -> TextBlock:
+    """A block of no events: reading it loads the kernels."""
+    nothing = np.zeros(0, dtype=np.int64)
+    return TextBlock("", np.zeros(PADDING, dtype=np.uint8), np.zeros(1, dtype=np.int64), nothing, 0, version, 0, 0)
+
+
+def _number(text: NDArray[np.uint8]) -> str:
+    """The generator's number of an event, as written."""
+    words = text[:64].tobytes().split()
+    return words[1][:20].decode(errors="replace") if len(words) > 1 else "?"
+
+
+def _arrays(n_bytes: int, n_events: int) -> tuple[t.Particles, t.Vertices, NDArray[np.float64], t.Events]:
+    """Room for whatever so many bytes can hold. What is not touched costs nothing: the system gives memory by the page."""
+    n, v = n_bytes // t.SHORTEST_PARTICLE + 1, n_bytes // t.SHORTEST_VERTEX + 1
+
+    def codes(size: int) -> NDArray[np.int32]:
+        return np.empty(size, dtype=np.int32)
+
+    return (
+        t.Particles(codes(n), codes(n), np.empty((5, n)), codes(n), codes(n)),
+        t.Vertices(np.empty((4, v)), np.empty(v, dtype=np.int64), codes(v)),
+        np.empty(n_bytes // 2 + n_events + 1),
+        t.Events(
+            np.empty(n_events, dtype=np.int64), np.empty((n_events, 3), dtype=np.int64), np.empty((n_events, 4)),
+            np.empty((n_events, t.N_INFO)), np.empty((n_events, 2), dtype=np.int64),
+        ),
+    )  # fmt: skip
+
+
+class _Buffer:
+    """Text that is read and not yet cut, in an array that is used again and again.
+
+    It grows for an event that does not fit, and shrinks again behind it.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.begin = self.end = _HEAD
+        self.data = np.zeros(_HEAD + size + PADDING, dtype=np.uint8)
+        self.data[0] = ord("\n")
+        self._rest = memoryview(b"")
+
+    def fill(self, stream: ByteStream) -> bool:
+        """Move what is left to the front and read until the buffer is full: False at the end of the stream."""
+        n = self.end - self.begin
+        room = max(
+            self.size, 2 * n if 2 * n > len(self.data) or 8 * n < len(self.data) else len(self.data) - _HEAD - PADDING
+        )
+        left = self.data[self.begin : self.end].copy()
+        if _HEAD + room + PADDING != len(self.data):
+            self.data = np.zeros(_HEAD + room + PADDING, dtype=np.uint8)
+            self.data[0] = ord("\n")
+        self.data[_HEAD : _HEAD + n] = left
+        self.begin, self.end = _HEAD, _HEAD + n
+        is_open = True
+        while self.end < _HEAD + room:
+            piece = self._rest or memoryview(stream.read())
+            is_open = len(piece) > 0
+            if not is_open:
+                break
+            n_fit = min(len(piece), _HEAD + room - self.end)
+            self.data[self.end : self.end + n_fit] = np.frombuffer(piece, dtype=np.uint8, count=n_fit)
+            self._rest = piece[n_fit:]
+            self.end += n_fit
+        self.data[self.end : self.end + PADDING] = 0
+        return is_open
+
+
+class _Marks(NamedTuple):
+    """Lines in a buffer that start an event or a control line, each up to the next one."""
+
+    begin: NDArray[np.int64]
+    end: NDArray[np.int64]
+    line: NDArray[np.int64]
+    is_control: NDArray[np.bool_]
+
+
+class TextSource:
+    """One HepMC text file, pipe or URL. Raises InputError where it is not a whole HepMC file.
+
+    With `allow_truncated` an end in the middle of a listing is none: the whole events before it are kept.
+    """
+
+    def __init__(self, path: str | ByteStream, *, allow_truncated: bool = False) -> None:
+        self.stream = path if isinstance(path, ByteStream) else ByteStream(path)
+        self.path = self.stream.name
+        self._allow_truncated = allow_truncated
+        self._is_truncated = False
+        self._listing: _Listing | None = None  # the one that is open
+        self._version = -1  # line of a version that no listing has followed yet, -1 if there is none
+        self._info: dict[str, Any] = {}
+        self._line = 1  # where the buffer begins
+        self._first_event = self._position = 0
+        self._last = "there is no whole event before it"
+
+    def blocks(self, first_event: int, events: Range, limits: Limits) -> Iterator[TextBlock]:
+        """See `fastsim.source.Source`."""
+        self._first_event = self._position = first_event
+        buffer = _Buffer(limits.particles * BYTES_PER_PARTICLE)
+        is_open = is_first = True
+        while is_open and not self._is_behind(events):
+            is_open = self._fill(buffer)
+            if not is_open and self._allow_truncated:
+                self._drop_cut_line(buffer)
+            if is_first:
+                self._check_start(buffer.data[buffer.begin : buffer.end])
+                is_first = False
+            yield from self._cut(buffer, events, limits, is_open=is_open)
+            if buffer.end - buffer.begin > LONGEST_EVENT:
+                raise self._error(f"an event of more than {LONGEST_EVENT >> 20} MB of text", self._line)
+        if not self._is_behind(events):
+            self._check_end(buffer)
+
+    def record(self) -> InputRecord:
+        """See `fastsim.source.Source`."""
+        info = {**self._info, **({"truncated": True} if self._is_truncated else {})}
+        n_events = self._position - self._first_event
+        return InputRecord(self.path, self.stream.finish(), self._first_event, n_events, info)
+
+    def close(self) -> None:
+        """See `fastsim.source.Source`."""
+        self.stream.close()
+
+    def _is_behind(self, events: Range) -> bool:
+        return events.end is not None and self._position >= events.end
+
+    def _fill(self, buffer: _Buffer) -> bool:
+        try:
+            return buffer.fill(self.stream)
+        except InputError:
+            if not self._allow_truncated:
+                raise
+            buffer.data[buffer.end : buffer.end + PADDING] = 0
+            self._is_truncated = True
+            return False
+
+    def _drop_cut_line(self, buffer: _Buffer) -> None:
+        """Forget a last line without its end, unless it is a whole footer."""
+        text = buffer.data[buffer.begin : buffer.end].tobytes()
+        cut = text.rfind(b"\n") + 1
+        if cut < len(text) and not _END.match(text, cut):
+            self._is_truncated = True
+            buffer.end = buffer.begin + cut
+            buffer.data[buffer.end : buffer.end + PADDING] = 0
+
+    def _cut(self, buffer: _Buffer, events: Range, limits: Limits, *, is_open: bool) -> Iterator[TextBlock]:
+        """Blocks of the events that are whole in the buffer. What goes on behind its end stays in it."""
+        marks = self._find_marks(buffer, is_open=is_open)
+        before = buffer.data[buffer.begin : marks.begin[0] if len(marks.begin) else buffer.end]
+        if (len(marks.begin) or not is_open) and before.tobytes().strip(
+            b" \t\r\n"
+        ):  # only possible before the first mark
+            raise not_hepmc(self.path, before.tobytes())
+        n = len(marks.begin) - int(is_open)
+        goes_on = not is_open and n > 0 and not marks.is_control[-1]  # the last event, which no footer closes
+        n -= int(goes_on)
+        k = 0
+        for control in (*np.flatnonzero(marks.is_control[: max(n, 0)]).tolist(), n):
+            yield from self._run(buffer, marks, k, control, events, limits)
+            if self._is_behind(events):
+                return
+            if control < n:
+                self._control(
+                    buffer.data[marks.begin[control] : marks.end[control]].tobytes(), int(marks.line[control])
+                )
+            k = control + 1
+        if goes_on and (self._listing is None or self._is_last_whole(buffer, marks)):
+            yield from self._run(buffer, marks, n, n + 1, events, limits)
+            n += 1
+        if 0 <= n < len(marks.begin):
+            self._line, buffer.begin = int(marks.line[n]), int(marks.begin[n])
+
+    def _run(
+        self, buffer: _Buffer, marks: _Marks, first: int, end: int, events: Range, limits: Limits
+    ) -> Iterator[TextBlock]:
+        """Blocks of the events first:end of the buffer, which follow on each other."""
+        if first < end and self._listing is None:
+            raise self._error("an event outside a listing", int(marks.line[first]))
+        if events.end is not None:
+            end = min(end, first + events.end - self._position)
+        n_skipped = min(max(events.first - self._position, 0), max(end - first, 0))
+        first += n_skipped
+        self._position += n_skipped
+        while first < end:
+            by_size = int(np.searchsorted(marks.end[:end], marks.begin[first] + buffer.size, side="right"))
+            last = min(first + limits.events, max(by_size, first + 1))
+            yield self._block(buffer, marks, first, last)
+            self._last = (
+                f"the last whole event before it is number {_number(buffer.data[marks.begin[last - 1] : marks.end[last - 1]])} "
+                f"(position {self._position + last - first - 1})"
+            )
+            self._position += last - first
+            first = last
+
+    def _block(self, buffer: _Buffer, marks: _Marks, first: int, end: int) -> TextBlock:
+        """Events first:end of the buffer."""
+        begin, stop = int(marks.begin[first]), int(marks.end[end - 1])
+        version, names = self._listing or (3, 0)
+        return TextBlock(
+            self.path, buffer.data[begin : stop + PADDING], np.append(marks.begin[first:end], stop) - begin,
+            marks.line[first:end], self._position, version, names, self.stream.hashed.n_bytes,
+        )  # fmt: skip
+
+    def _find_marks(self, buffer: _Buffer, *, is_open: bool) -> _Marks:
+        """Where events and control lines start; the last few bytes of an open buffer are too few to tell."""
+        size = buffer.end - buffer.begin
+        begin, line = np.empty(size // 2 + 1, dtype=np.int64), np.empty(size // 2 + 1, dtype=np.int64)
+        n = t.find_marks(buffer.data, buffer.begin, buffer.end - (7 if is_open else 0), begin, line)
+        begin, line = begin[:n], line[:n] + self._line
+        return _Marks(begin, np.append(begin[1:], buffer.end), line, buffer.data[begin] == ord("H"))
+
+    def _is_last_whole(self, buffer: _Buffer, marks: _Marks) -> bool:
+        """Whether the last event of a file without a footer is to be kept."""
+        last = len(marks.begin) - 1
+        return self._allow_truncated and not self._block(buffer, marks, last, last + 1).read().bad
+
+    def _control(self, segment: bytes, line: int) -> None:
+        """A control line, and the lines that follow it up to the next one or an event."""
+        if start := _START.match(segment):
+            if self._listing:
+                raise self._error("a new listing starts before the footer of the last one", line)
+            if start[1] not in _VERSIONS:
+                raise self._error(
+                    f"listing of format {start[1].decode(errors='replace')!r} (known: Asciiv3, IO_GenEvent)", line
+                )
+            if stray := _STRAY.search(segment, start.end()):
+                raise self._error(
+                    "a line that no header has, before the first event", line + segment.count(b"\n", 0, stray.start())
+                )
+            self._listing = self._header(segment[start.end() :], _VERSIONS[start[1]])
+            self._version = -1
+        elif _END.match(segment):
+            if not self._listing:
+                raise self._error("a footer without a listing", line)
+            self._listing = None
+        elif _VERSION.match(segment):
+            if self._listing:
+                raise self._error("a new listing starts before the footer of the last one", line)
+            self._version = line
+        else:
+            raise self._error(
+                f"{segment.split(maxsplit=1)[0][:40].decode(errors='replace')!r} does not belong here, or what follows it",
+                line,
+            )
+
+    def _header(self, text: bytes, version: int) -> _Listing:
+        """Names of weights and of the tools that made the events. HepMC2 has none of them here."""
+        words: dict[str, list[str]] = {"W": [], "T": []}
+        for entry in text.decode(errors="replace").split("\n"):
+            if version == 3 and entry[:1] in words and entry[1:2] in (" ", "\t"):
+                words[entry[0]].append(entry[2:].removesuffix("\r").replace("\\|", "\n").replace("\\\\", "\\"))
+        names = [name for entry in words["W"] for name in entry.split("\n") if name.strip()]
+        for key, values in (
+            ("weight_names", names),
+            ("generators", [" ".join(tool.split("\n")).strip() for tool in words["T"]]),
+        ):
+            if values and self._info.setdefault(key, values) != values:
+                self._info[key] = [*self._info[key], *(value for value in values if value not in self._info[key])]
+        return _Listing(version, len(names))
+
+    def _check_start(self, data: NDArray[np.uint8]) -> None:
+        start = data[:4096].tobytes().lstrip(b" \t\r\n")
+        if not start and self._is_truncated:
+            return
+        if not start:
+            raise InputError("the file is empty", where=self.path)
+        if not start.startswith(b"HepMC::"):
+            raise not_hepmc(self.path, start)
+
+    def _check_end(self, buffer: _Buffer) -> None:
+        """Refuse a file that ends in the middle."""
+        self._is_truncated |= self._allow_truncated and (self._version >= 0 or self._listing is not None)
+        if self._is_truncated:
+            return
+        if self._version >= 0:
+            raise self._error("the file ends before its event listing starts: it is truncated", self._version)
+        if self._listing:
+            line = self._line + int(np.count_nonzero(buffer.data[buffer.begin : buffer.end] == ord("\n")))
+            raise self._error(
+                "the file ends in the middle of an event listing (no footer): it is truncated", line,
+                hint="copy or produce the file again, or keep its whole events with --allow-truncated",
+            )  # fmt: skip
+
+    def _error(self, what: str, line: int, hint: str = "copy or produce the file again") -> InputError:
+        return InputError(f"{what}; {self._last}", where=f"{self.path}:{line}", hint=hint)
+
+
 _OTHER_FORMATS = (
     (b"root", "a ROOT file"),
     (b"<LesHouches", "a Les Houches file"),
@@ -40,363 +402,10 @@ _OTHER_FORMATS = (
 )
 
 
-class Event(NamedTuple):
-    """The text of one event, its position in the whole input, and the file line where it starts."""
-
-    text: bytes
-    event_id: int
-    line: int
-
-    @property
-    def event_number(self) -> str:
-        """The generator's number, as written."""
-        words = self.text[:64].split()
-        return words[1].decode(errors="replace") if len(words) > 1 else "?"
-
-
-@dataclass
-class Block:
-    """Some consecutive events of one file, as text, with the header that they need."""
-
-    path: str
-    header: bytes
-    format: str
-    events: list[Event] = field(default_factory=list)
-    n_particles: int = 0
-    bytes_read: int = 0
-
-    def text(self, events: Sequence[Event]) -> bytes:
-        """A complete HepMC file of these events."""
-        name = b"Asciiv3" if self.format == "hepmc3" else b"IO_GenEvent"
-        return b"".join([self.header, *(e.text for e in events), b"HepMC::" + name + b"-END_EVENT_LISTING\n\n"])
-
-
-class InputRecord(NamedTuple):
-    """What provenance says of an input: name, sha256 of the file as it lies on disk, and the events it gave."""
-
-    name: str
-    sha256: str
-    first_event: int
-    n_events: int
-
-
-class _Cutter:
-    """Cuts one file into events, keeping track of lines and of the listing's state."""
-
-    def __init__(self, file: EventFile, first_event: int) -> None:
-        self.file = file
-        self.event_id = first_event
-        self.line = 1
-        self.version = b""  # the control line before a listing
-        self.header = b""
-        self.format = ""
-        self.awaits_listing = False  # a version was given, and no listing yet
-        self.in_listing = False
-        self.last_event: Event | None = None
-
-    def events(self) -> Iterator[Event]:
-        """All events of the file, in order; raises InputError where the text is not a whole HepMC file.
-
-        An event is known to be whole when something follows it: another event or the footer.
-        """
-        event: Event | None = None
-        for segment in self._segments():
-            if event:
-                self.last_event = event
-                yield event
-                event = None
-            line = self.line
-            self.line += segment.count(b"\n")
-            if segment.startswith(b"E "):
-                if not self.in_listing:
-                    raise self._error("an event outside a listing", line)
-                event = Event(segment, self.event_id, line)
-                self.event_id += 1
-            elif segment.startswith(b"HepMC::"):
-                self._control(segment, line)
-            elif segment.strip():
-                raise self._not_hepmc(segment)
-        if not self.version:
-            raise InputError("the file is empty", where=self.file.name)
-        if self.awaits_listing:
-            raise self._error("the file ends before its event listing starts: it is truncated", self.line)
-        if self.in_listing:
-            raise self._error("the file ends in the middle of an event listing (no footer): it is truncated", self.line)
-
-    def _segments(self) -> Iterator[bytes]:
-        """Text from one mark (event or control line) to the next."""
-        rest, scanned = b"", 0
-        first = True
-        while piece := self.file.read():
-            rest += piece
-            if first and len(rest.lstrip()) >= 8 and not rest.lstrip().startswith(b"HepMC::"):
-                raise self._not_hepmc(rest.lstrip())
-            first = False
-            end = rest.rfind(b"\n") + 1
-            starts = [m.start() for m in _MARK.finditer(rest, scanned, end + 7) if m.start() < end]
-            begin = 0
-            for start in starts:
-                if start > begin:
-                    yield rest[begin:start]
-                    begin = start
-            rest = rest[begin:]
-            scanned = max(end - begin, 1) if rest else 0
-        last = rest.rfind(b"\n") + 1
-        if last and rest.startswith(b"HepMC::", last):  # a footer without an end of line
-            yield rest[:last]
-            rest = rest[last:]
-        if rest:
-            yield rest
-
-    def _control(self, segment: bytes, line: int) -> None:
-        if start := _START.match(segment):
-            if self.in_listing:
-                raise self._error("a new listing starts before the footer of the last one", line)
-            if start[1] not in _FORMATS:
-                raise self._error(
-                    f"listing of format {start[1].decode(errors='replace')!r} (known: Asciiv3, IO_GenEvent)", line
-                )
-            if stray := _STRAY.search(segment):
-                at = line + segment.count(b"\n", 0, stray.start())
-                raise self._error("a line that no header has, before the first event", at)
-            self.format = _FORMATS[start[1]]
-            self.header = self.version + segment
-            self.in_listing = True
-            self.awaits_listing = False
-        elif b"-END_EVENT_LISTING" in segment:
-            self.in_listing = False
-        elif not segment.startswith(b"HepMC::Version"):
-            raise self._error(f"{segment[:40]!r} is not a control line of HepMC", line)
-        else:
-            self.version = segment
-            self.awaits_listing = not self.in_listing
-
-    def _not_hepmc(self, text: bytes) -> InputError:
-        kind = next((kind for magic, kind in _OTHER_FORMATS if text.startswith(magic)), "not a HepMC file")
-        return InputError(
-            f"{kind}: it starts with {text[:20]!r}, where HepMC2 and HepMC3 text files start with 'HepMC::Version'",
-            where=self.file.name,
-        )
-
-    def _error(self, what: str, line: int) -> InputError:
-        last = self.last_event
-        good = (
-            f"the last whole event before it is number {last.event_number} (position {last.event_id})"
-            if last
-            else "there is no whole event before it"
-        )
-        return InputError(f"{what}; {good}", where=f"{self.file.name}:{line}", hint="copy or produce the file again")
-
-
-def read_blocks(
-    inputs: Sequence[str],
-    *,
-    events: tuple[int, int | None] = (0, None),
-    max_events: int,
-    max_particles: int,
-    records: list[InputRecord],
-) -> Iterator[Block]:
-    """Blocks of at most `max_events` events or about `max_particles` particles, over all inputs as one stream.
-
-    `events` (first, end) selects positions in the whole input; what is skipped is not parsed. `records` is filled with
-    what each input was. Raises InputError naming file and line where a file is not whole.
-    """
-    first, end = events
-    position = 0
-    bytes_before = 0
-    for path in inputs:
-        if end is not None and position >= end:
-            break
-        file = EventFile(path)
-        try:
-            cutter = _Cutter(file, position)
-            block: Block | None = None
-            n_before = position
-            for event in _upto(cutter, end):
-                position = event.event_id + 1
-                if event.event_id < first:
-                    continue
-                if block is not None and block.header != cutter.header:
-                    yield block
-                    block = None
-                block = block or Block(file.name, cutter.header, cutter.format)
-                block.events.append(event)
-                block.n_particles += event.text.count(b"\nP ")
-                block.bytes_read = bytes_before + file.hashed.n_bytes
-                if len(block.events) >= max_events or block.n_particles >= max_particles:
-                    yield block
-                    block = None
-            if block:
-                yield block
-            records.append(InputRecord(file.name, file.finish(), n_before, position - n_before))
-            bytes_before += file.hashed.n_bytes
-        finally:
-            file.close()
-
-
-def _upto(cutter: _Cutter, end: int | None) -> Iterator[Event]:
-    for event in cutter.events():
-        if end is not None and event.event_id >= end:
-            return
-        yield event
-
-
-def load_kernels() -> None:
-    """Compile what the reader needs, or load it from numba's cache."""
-    nobody = np.zeros(0, dtype=np.int32)
-    inherit_positions(nobody, nobody, np.zeros((0, 4)))
-    fault_of(b"", is_hepmc3=True)
-
-
-def parse_block(block: Block) -> tuple[EventBatch, list[tuple[Event, str]]]:
-    """Columns of a block's events, and the events that could not be read with the reason; those are left out."""
-    good, bad = [], []
-    for event in block.events:
-        line, text = fault_of(event.text, is_hepmc3=block.format == "hepmc3")
-        if line < 0:
-            good.append(event)
-        else:
-            bad.append((event, f"line {event.line + line} is garbled, or does not fit the others: {text!r}"))
-    parsed: list[_Parsed | None] = [*_parse(block, good)]
-    if len(parsed) != len(good):  # find which: pyhepmc stops at the first one that it cannot read
-        alone = [_parse(block, [event]) for event in good]
-        parsed = [found[0] if len(found) == 1 else None for found in alone]
-    kept = []
-    for event, data in zip(good, parsed, strict=True):
-        is_whole = data is not None and len(data.particles) == event.text.count(b"\nP ")
-        reason = _unphysical(data) if data is not None and is_whole else "its particles and vertices do not add up"
-        if reason:
-            bad.append((event, reason))
-        elif data is not None:
-            kept.append((event, data))
-    return to_batch([event for event, _ in kept], [data for _, data in kept]), sorted(
-        bad, key=lambda pair: pair[0].event_id
+def not_hepmc(path: str, start: bytes) -> InputError:
+    """What to say of a file that starts otherwise."""
+    kind = next((kind for magic, kind in _OTHER_FORMATS if start.startswith(magic)), "not a HepMC file")
+    return InputError(
+        f"{kind}: it starts with {start[:20]!r}, where HepMC2 and HepMC3 text files start with 'HepMC::Version'",
+        where=path,
     )
-
-
-class _Parsed(NamedTuple):
-    """One event in HepMC's own units, with the factors to ours."""
-
-    particles: NDArray[Any]
-    production_vertex: NDArray[np.int32]
-    end_vertex: NDArray[np.int32]
-    positions: NDArray[np.float64]
-    momentum_unit: float
-    event_number: int
-    weight: float
-    impact_parameter: float
-    event_plane_angle: float
-    origin: tuple[float, float, float, float]
-
-
-def _parse(block: Block, events: Sequence[Event]) -> list[_Parsed]:
-    """What pyhepmc reads of these events: fewer than asked for where it meets something that it cannot read."""
-    import pyhepmc  # noqa: PLC0415  (0.15 s that --help does not need)
-
-    pyhepmc.Setup.print_errors = False
-    pyhepmc.Setup.print_warnings = False
-    pyhepmc.Setup.debug_level = 0
-    parsed: list[_Parsed] = []
-    kind = pyhepmc.io.ReaderAscii if block.format == "hepmc3" else pyhepmc.io.ReaderAsciiHepMC2
-    stream = pyhepmc.io.pyiostream(io.BytesIO(block.text(events)))  # must outlive the reader
-    with contextlib.suppress(RuntimeError, ValueError), kind(stream) as reader:  # weights that do not fit their names
-        for _ in events:  # not pyhepmc's own loop, which ends at an event without particles
-            event = pyhepmc.GenEvent()
-            if not reader.read_event(event):
-                break
-            parsed.append(_event(pyhepmc, event))
-    return parsed
-
-
-def _event(pyhepmc: Any, event: Any) -> _Parsed:
-    data = pyhepmc.GenEventData()
-    event.write_data(data)
-    particles = np.array(data.particles)
-    vertices = np.array(data.vertices)
-    source, target = np.array(data.links1), np.array(data.links2)
-    production = np.full(len(particles), -1, dtype=np.int32)
-    end = np.full(len(particles), -1, dtype=np.int32)
-    produced = (source < 0) & (target > 0)  # vertex -> particle; the other links are particle -> vertex
-    production[target[produced] - 1] = -source[produced] - 1
-    entering = (source > 0) & (target < 0)
-    end[source[entering] - 1] = -target[entering] - 1
-    lengths = (mm, mm_over_c) if data.length_unit == pyhepmc.Units.LengthUnit.MM else (cm, cm_over_c)
-    factors = np.array([lengths[0]] * 3 + [lengths[1]])
-    positions = np.column_stack([vertices[axis] for axis in "xyzt"]).reshape(-1, 4) * factors
-    event_position = np.array([*event.event_pos()]) * factors
-    inherit_positions(production, end, positions)
-    positions[~positions.any(axis=1)] = event_position  # HepMC's rule for vertices without a position anywhere upstream
-    ions = event.heavy_ion
-    return _Parsed(
-        particles, production, end, positions,
-        momentum_unit=GeV if data.momentum_unit == pyhepmc.Units.MomentumUnit.GEV else MeV,
-        event_number=event.event_number,
-        weight=float(event.weights[0]) if len(event.weights) else 1.0,
-        impact_parameter=float(ions.impact_parameter) if ions else np.nan,
-        event_plane_angle=float(ions.event_plane_angle) if ions else np.nan,
-        origin=_primary_vertex(particles, end, positions, event_position),
-    )  # fmt: skip
-
-
-def _primary_vertex(
-    particles: NDArray[Any], end: NDArray[np.int32], positions: NDArray[np.float64], event_position: NDArray[np.float64]
-) -> tuple[float, float, float, float]:
-    """Where the beams (status 4) meet; the event's position where there are no beams."""
-    beams = np.flatnonzero((particles["status"] == 4) & (end >= 0))
-    x, y, z, t = positions[end[beams[0]]] if len(beams) else event_position
-    return float(x), float(y), float(z), float(t)
-
-
-def _unphysical(data: _Parsed) -> str:
-    """Why an event is not physics, or ""."""
-    for name in ("px", "py", "pz", "e"):
-        bad = np.flatnonzero(~(np.abs(data.particles[name]) < LARGEST))
-        if len(bad):
-            i = int(bad[0])
-            return f"particle {i + 1} (PDG code {data.particles['pid'][i]}) has {name} = {data.particles[name][i]}"
-    bad = np.flatnonzero(~np.isfinite(data.positions).all(axis=1))
-    return f"vertex {-int(bad[0]) - 1} is at {data.positions[bad[0]].tolist()}" if len(bad) else ""
-
-
-def to_batch(events: Sequence[Event], parsed: Sequence[_Parsed]) -> EventBatch:
-    """One batch of the parsed events, in our units."""
-
-    def flat(arrays: list[NDArray[Any]], dtype: str) -> NDArray[Any]:
-        return np.concatenate(arrays).astype(dtype, copy=False) if arrays else np.zeros(0, dtype=dtype)
-
-    def row(name: str, dtype: str) -> NDArray[Any]:
-        return np.array([getattr(p, name) for p in parsed], dtype=dtype)
-
-    def particle(name: str, column: c.Column) -> NDArray[Any]:
-        return flat([p.particles[name] for p in parsed], column.dtype)
-
-    sizes = np.array([len(p.particles) for p in parsed], dtype=np.int64)
-    unit = np.repeat(row("momentum_unit", "float64"), sizes)
-    px, py, pz, energy = (particle(name, c.ENERGY) * unit for name in ("px", "py", "pz", "e"))
-    given = flat([p.particles["is_mass_set"] for p in parsed], "bool")
-    invariant = np.sqrt(np.maximum(energy**2 - px**2 - py**2 - pz**2, 0.0))
-    positions = np.concatenate([p.positions for p in parsed]) if parsed else np.zeros((0, 4))
-    columns = {
-        c.EVENT_ID: np.array([e.event_id for e in events], dtype=np.uint64),
-        c.EVENT_NUMBER: row("event_number", "int64"),
-        c.WEIGHT: row("weight", "float64"),
-        c.IMPACT_PARAMETER: row("impact_parameter", "float64"),
-        c.EVENT_PLANE_ANGLE: row("event_plane_angle", "float64"),
-        c.PDG: particle("pid", c.PDG),
-        c.STATUS: particle("status", c.STATUS),
-        c.ENERGY: energy,
-        c.MASS: np.where(given, particle("mass", c.MASS) * unit, invariant),
-        c.PRODUCTION_VERTEX: flat([p.production_vertex for p in parsed], "int32"),
-        c.END_VERTEX: flat([p.end_vertex for p in parsed], "int32"),
-        **dict(zip(c.MOMENTUM, (px, py, pz), strict=True)),
-    }
-    origins = row("origin", "float64").reshape(-1, 4)
-    for axis in range(4):
-        columns[c.VERTEX_TRUE[axis]] = np.ascontiguousarray(origins[:, axis])
-        columns[c.VERTEX_POSITION[axis]] = np.ascontiguousarray(positions[:, axis])
-    offsets = {
-        "particle": offsets_from_counts(sizes),
-        "vertex": offsets_from_counts(np.array([len(p.positions) for p in parsed], dtype=np.int64)),
-        "event": np.arange(len(parsed) + 1, dtype=np.int64),
-    }
-    return EventBatch(offsets, columns)  # type: ignore[arg-type]

@@ -1,186 +1,255 @@
-"""Checks of the text of one HepMC event, before pyhepmc sees it.
+"""Words and lines of HepMC text, and the arrays that they go to: what both formats share (`hepmc_events` has the rest).
 
-pyhepmc takes what it finds at the start of a damaged number, and crashes on particles and vertices that are not there
-and on units that do not exist.
+Grammar: HepMC3's ReaderAscii.cc and ReaderAsciiHepMC2.cc, and docs/formats.md, which says what is refused.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from fastsim.jit import kernel
+from fastsim.units import GeV, MeV, cm, cm_over_c, mm, mm_over_c
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_LINE_KIND = np.zeros(256, dtype=np.bool_)  # letters that lines of HepMC2 and HepMC3 events start with
-_LINE_KIND[np.frombuffer(b"EPVUWANCHFT\r", dtype=np.uint8)] = True
-_SEPARATOR = np.zeros(256, dtype=np.bool_)
-_SEPARATOR[np.frombuffer(b" \t\r", dtype=np.uint8)] = True
-LARGEST_CODE = 2**31 - 1  # PDG codes have ten digits at most; pyhepmc keeps 32 bits and would wrap
-_UNITS = (b"U GEV MM", b"U MEV MM", b"U GEV CM", b"U MEV CM")
+LARGEST_CODE = 2**31 - 1  # PDG codes have ten digits at most; so do all ids and counts
+SHORTEST_PARTICLE = 20  # bytes of "P 1 0 1 0 0 0 0 0 1\n"
+SHORTEST_VERTEX = 10  # bytes of "V -1 0 []\n"
+LONGEST_INFO = 12  # numbers of an attribute that are looked at
+# Columns of `Events.info`: heavy ion, cross section, partons.
+HEAVY_ION, CROSS_SECTION, PARTONS, N_INFO = 0, 6, 8, 15
+
+IS_HEAVY_ION, IS_NEW_HEAVY_ION, IS_CROSS_SECTION, IS_PARTONS = 1, 2, 3, 4  # attributes
+
+# Why an event is bad.
+FAULTS = (
+    "",
+    "this line belongs to no event",
+    "the event must start with: E number n_vertices n_particles [@ x y z t]",
+    "units must stand before particles and vertices, once, and be: U GEV|MEV MM|CM",
+    "the number of weights must be that of their names, and there must be one line of them",
+    "a particle must be: P id mother pdg px py pz e m status",
+    "a particle's id must lie within the number of particles and differ from the others",
+    "a mother must be a particle or a vertex of this event, and not the particle itself",
+    "a vertex must be: V id status [id,...] [@ x y z t]",
+    "a vertex's id must lie within the number of vertices and differ from the others",
+    "the particles that end in a vertex must be particles of this event, and end in one vertex only",
+    "the numbers of particles and vertices are not those that the first line announces",
+    "a particle comes from a vertex that has no line",
+    "the event must start with: E number n_mpi scale alphas[2] process vertex n_vertices beams[2] n_random ... n_weights ...",
+    "a particle must be: P barcode pdg px py pz e m status theta phi end_vertex n_flow ...",
+    "a vertex must be: V barcode id x y z t n_orphans n_outgoing n_weights ...",
+    "the vertex before has announced another number of particles",
+    "a particle ends in a vertex that is not there, or in the one that it comes from",
+    "the particles are their own ancestors",
+    "momenta, energies and masses must be finite, and below 3.4e38 GeV",
+    "positions must be finite",
+)
+(
+    FINE, NO_LINE, BAD_EVENT3, BAD_UNITS, BAD_WEIGHTS, BAD_PARTICLE3, BAD_ID, BAD_MOTHER, BAD_VERTEX3, BAD_VERTEX_ID, BAD_END,
+    WRONG_COUNTS, NO_VERTEX, BAD_EVENT2, BAD_PARTICLE2, BAD_VERTEX2, NOT_ANNOUNCED, NO_END, CYCLE, NOT_FINITE, NOWHERE,
+) = range(len(FAULTS))  # fmt: skip
+
+
+class Particles(NamedTuple):
+    """Columns of the particles, as in `columns`; momenta (5, n): px, py, pz, energy, mass."""
+
+    pdg: NDArray[np.int32]
+    status: NDArray[np.int32]
+    momentum: NDArray[np.float64]
+    production: NDArray[np.int32]
+    end: NDArray[np.int32]
+
+
+class Vertices(NamedTuple):
+    """Positions (4, n): x, y, z, t; and two columns to work with: barcode or kind of line, first incoming particle."""
+
+    position: NDArray[np.float64]
+    label: NDArray[np.int64]
+    mother: NDArray[np.int32]
+
+
+class Events(NamedTuple):
+    """A row an event: number, sizes (particles, vertices, weights), primary vertex (4), attributes, fault and its line."""
+
+    number: NDArray[np.int64]
+    size: NDArray[np.int64]
+    origin: NDArray[np.float64]
+    info: NDArray[np.float64]
+    fault: NDArray[np.int64]
 
 
 @kernel
-def number_1(text: NDArray[np.uint8], at: int, end: int) -> tuple[int, int]:
-    """End of the number that starts at `at`, -1 if there is none; and its value up to the first character that is not a digit."""
-    i = at
-    sign = 1
-    if i < end and (text[i] == 43 or text[i] == 45):  # + -
-        sign = -1 if text[i] == 45 else 1
-        i += 1
-    value = np.int64(0)
-    n_digits = 0
-    while i < end and 48 <= text[i] <= 57:
-        if value < 1 << 40:
-            value = 10 * value + np.int64(text[i]) - 48
-        i += 1
-        n_digits += 1
-    if i < end and n_digits == 0 and (text[i] | 32 == 110 or text[i] | 32 == 105):  # nan, inf: bad events, but numbers
-        letters = 0
-        while i < end and 97 <= (text[i] | 32) <= 122:
-            letters += 1
-            i += 1
-        return (i if letters == 3 or letters == 8 else -1), 0  # noqa: PLR1714
-    if i < end and text[i] == 46:  # .
-        i += 1
-        while i < end and 48 <= text[i] <= 57:
-            i += 1
-            n_digits += 1
-    if n_digits > 0 and i < end and text[i] | 32 == 101:  # e
-        i += 1
-        if i < end and (text[i] == 43 or text[i] == 45):
-            i += 1
-        if not (i < end and 48 <= text[i] <= 57):
-            return -1, 0
-        while i < end and 48 <= text[i] <= 57:
-            i += 1
-    return (i if n_digits > 0 else -1), int(sign * value)
+def skip_blanks_1(text: NDArray[np.uint8], at: int) -> int:
+    """The next character that is no blank or tab."""
+    while text[at] == 32 or text[at] == 9:
+        at += 1
+    return at
 
 
 @kernel
-def words_1(
-    text: NDArray[np.uint8], begin: int, end: int, separator: NDArray[np.bool_], values: NDArray[np.int64]
-) -> int:
-    """Numbers of a line, separated by blanks: how many, and the leading integers of the first; -1 if a word is not a number."""
-    n = 0
-    at = begin
-    while True:
-        while at < end and separator[text[at]]:
-            at += 1
-        if at >= end:
-            return n
-        at, value = number_1(text, at, end)
-        if at < 0 or (at < end and not separator[text[at]]):
-            return -1
-        if n < len(values):
-            values[n] = value
-        n += 1
-
-
-@kernel
-def vertex3_1(
-    text: NDArray[np.uint8], begin: int, end: int, n_particles: int, n_vertices: int, separator: NDArray[np.bool_],
-    values: NDArray[np.int64],
-) -> bool:  # fmt: skip
-    """Whether a line of HepMC3 is a vertex: ``-1 0 [1,2]`` and perhaps ``@ x y z t``."""
-    opening = begin
-    while opening < end and text[opening] != 91:  # [
-        opening += 1
-    if words_1(text, begin, opening, separator, values) != 2 or not -n_vertices <= values[0] < 0:
-        return False
-    at = opening + 1
-    while at < end and text[at] != 93:  # ]
-        at, value = number_1(text, at, end)
-        if not 1 <= value <= n_particles or at < 0 or at >= end or (text[at] != 44 and text[at] != 93):  # , ]
-            return False
-        at += text[at] == 44
-    if at >= end:
-        return False
-    at += 1
-    while at < end and separator[text[at]]:
+def end_of_line_1(text: NDArray[np.uint8], at: int, end: int) -> int:
+    """Behind the end of the line, if nothing but blanks stands before it; else -1."""
+    at = skip_blanks_1(text, at)
+    if text[at] == 13:
         at += 1
     if at >= end:
-        return True
-    return text[at] == 64 and words_1(text, at + 1, end, separator, values) == 4  # @
+        return end
+    return at + 1 if text[at] == 10 else -1
 
 
 @kernel
-def find_fault(
-    text: NDArray[np.uint8], version: int, n_particles: int, line_kind: NDArray[np.bool_], separator: NDArray[np.bool_]
-) -> int:
-    """Where the first line starts that cannot belong to the event, -1 if there is none.
+def blank_line_1(text: NDArray[np.uint8], at: int, end: int) -> int:
+    """Behind the end of a line of blanks (and bare carriage returns), -1 if there is more in it."""
+    while text[at] == 32 or text[at] == 9 or text[at] == 13:
+        at += 1
+    return min(at + 1, end) if text[at] == 10 or at >= end else -1
 
-    `text` is one event from its E line on, of HepMC `version` 2 or 3 with `n_particles` lines of particles. Lines of
-    attributes, weights and the like are not looked into.
+
+@kernel
+def next_line_1(text: NDArray[np.uint8], at: int, end: int) -> int:
+    """Behind the end of the line, whatever stands before it."""
+    while at < end and text[at] != 10:
+        at += 1
+    return min(at + 1, end)
+
+
+@kernel
+def is_too_large_1(integers: NDArray[np.int64], n: int) -> bool:
+    """Whether one of the first `n` is no 32-bit number."""
+    for k in range(n):  # noqa: SIM110
+        if abs(integers[k]) > LARGEST_CODE:
+            return True
+    return False
+
+
+@kernel
+def has_position_1(text: NDArray[np.uint8], at: int) -> bool:
+    """Whether a blank and ``@`` come next."""
+    return bool(text[at] <= 32 and text[skip_blanks_1(text, at)] == 64)
+
+
+@kernel
+def units_1(text: NDArray[np.uint8], at: int, end: int, factors: NDArray[np.float64]) -> int:
+    """Read ``GEV|MEV MM|CM`` into `factors` (energy, length, time to ours): where the line ends, -1 if it is not that."""
+    begin = skip_blanks_1(text, at)
+    if begin == at or text[begin + 1] != 69 or text[begin + 2] != 86:  # EV
+        return -1
+    if text[begin] == 71:
+        factors[0] = GeV
+    elif text[begin] == 77:
+        factors[0] = MeV
+    else:
+        return -1
+    at = skip_blanks_1(text, begin + 3)
+    if at == begin + 3 or text[at + 1] != 77:
+        return -1
+    if text[at] == 77:
+        factors[1], factors[2] = mm, mm_over_c
+    elif text[at] == 67:
+        factors[1], factors[2] = cm, cm_over_c
+    else:
+        return -1
+    return end_of_line_1(text, at + 2, end)
+
+
+@kernel
+def is_name_1(text: NDArray[np.uint8], at: int, name: NDArray[np.uint8]) -> bool:
+    """Whether this name stands at `at`."""
+    for i in range(len(name)):  # noqa: SIM110  (numba takes a loop)
+        if text[at + i] != name[i]:
+            return False
+    return True
+
+
+_CONTROL = np.frombuffer(b"HepMC::", dtype=np.uint8)
+_ION = np.frombuffer(b"GenHeavyIon", dtype=np.uint8)
+_SECTION = np.frombuffer(b"GenCrossSection", dtype=np.uint8)
+_PDF = np.frombuffer(b"GenPdfInfo", dtype=np.uint8)
+
+
+@kernel
+def attribute_1(text: NDArray[np.uint8], at: int, end: int) -> tuple[int, int]:
+    """Which of the attributes that are kept a line holds, and where its numbers start; 0 if none. `at` is behind the A.
+
+    Attributes of the whole event are those of object 0.
     """
-    values = np.zeros(12, dtype=np.int64)
-    is_mother = np.zeros(n_particles + 1, dtype=np.bool_)  # HepMC3: particles whose end vertex has no line of its own
-    n_vertices = seen_vertices = seen_particles = 0
-    n_announced = n_particles
-    n_outgoing = 0  # HepMC2: lines of particles that must still follow the vertex
-    begin = 0
-    while begin < len(text):
-        end = begin
-        while end < len(text) and text[end] != 10:
-            end += 1
-        kind = text[begin] if end > begin else 13
-        is_fine = line_kind[kind] and (kind == 69) == (begin == 0)
-        if kind == 69 and version == 3:  # E number n_vertices n_particles @ x y z t
-            stop = begin + 1
-            while stop < end and text[stop] != 64:  # @
-                stop += 1
-            is_fine &= words_1(text, begin + 1, stop, separator, values) == 3 and values[1] >= 0
-            n_announced = values[2]
-            n_vertices = values[1]
-            is_fine &= stop == end or words_1(text, stop + 1, end, separator, values) == 4
-        elif kind == 69:  # E number n_mpi scale alpha alpha id barcode n_vertices beam beam n_random .. n_weights ..
-            n = words_1(text, begin + 1, end, separator, values)
-            n_vertices = values[7]
-            is_fine &= values[10] >= 0 and n >= 12 + values[10] and (values[10] > 0 or n == 12 + values[11])
-        elif kind == 80 and version == 3:  # P id mother pdg px py pz e m status
-            seen_particles += 1
-            is_fine &= words_1(text, begin + 1, end, separator, values) == 9 and values[0] == seen_particles
-            is_fine &= abs(values[2]) <= LARGEST_CODE
-            mother = values[1]
-            is_fine &= -n_vertices <= mother <= n_particles and mother != values[0]
-            if is_fine and mother > 0:
-                seen_vertices += not is_mother[mother]
-                is_mother[mother] = True
-        elif kind == 80:  # P barcode pdg px py pz e m status theta phi vertex n_flow, and two words a flow
-            n_outgoing -= 1
-            n = words_1(text, begin + 1, end, separator, values)
-            is_fine &= n >= 12 and n == 12 + 2 * values[11] and n_outgoing >= 0 and abs(values[1]) <= LARGEST_CODE
-        elif kind == 86 and version == 3:
-            seen_vertices += 1
-            is_fine &= vertex3_1(text, begin + 1, end, n_particles, n_vertices, separator, values)
-        elif kind == 86:  # V barcode id x y z t n_in n_out n_weights, and the weights
-            seen_vertices += 1
-            n = words_1(text, begin + 1, end, separator, values)
-            is_fine &= n_outgoing == 0 and n >= 9 and n == 9 + values[8] and values[0] < 0
-            is_fine &= values[6] >= 0 and values[7] >= 0
-            n_outgoing = values[6] + values[7]
-        if not is_fine:
-            return begin
-        begin = end + 1
-    return -1 if n_outgoing == 0 and seen_vertices == n_vertices and n_announced == n_particles else 0
+    begin = skip_blanks_1(text, at)
+    number = begin + int(text[begin] == 43 or text[begin] == 45)
+    stop = number
+    while text[stop] == 48:
+        stop += 1
+    name = skip_blanks_1(text, stop)
+    if begin == at or stop == number or name == stop:  # noqa: PLR1714
+        return 0, at
+    if is_name_1(text, name, _SECTION):
+        return IS_CROSS_SECTION, name + len(_SECTION)
+    if is_name_1(text, name, _PDF):
+        return IS_PARTONS, name + len(_PDF)
+    if not is_name_1(text, name, _ION):
+        return 0, at
+    at = name + len(_ION)
+    begin = skip_blanks_1(text, at)
+    if begin == at or text[begin] != 118:  # v0, v1 or nothing: HepMC3's GenHeavyIon.cc
+        return IS_HEAVY_ION, at
+    stop = begin
+    while stop < end and text[stop] != 32 and text[stop] != 9 and text[stop] != 10:
+        stop += 1
+    return (IS_NEW_HEAVY_ION if stop == begin + 2 and text[begin + 1] == 49 else IS_HEAVY_ION), stop
 
 
-def fault_of(text: bytes, *, is_hepmc3: bool) -> tuple[int, str]:
-    """The first line that cannot belong to the event: its number from 0 and its text; (-1, "") if there is none."""
-    at = find_fault(
-        np.frombuffer(text, dtype=np.uint8), 3 if is_hepmc3 else 2, text.count(b"\nP "), _LINE_KIND, _SEPARATOR
-    )
-    unit = text.find(b"\nU")
-    while at < 0 <= unit:
-        if _line_at(text, unit + 1) not in _UNITS:
-            at = unit + 1
-        unit = text.find(b"\nU", unit + 1)
-    return (text.count(b"\n", 0, at), _line_at(text, at)[:60].decode(errors="replace")) if at >= 0 else (-1, "")
+@kernel
+def ends_badly_1(text: NDArray[np.uint8], at: int, end: int) -> int:
+    """Count 1 if the number that ends at `at` is followed by a character that separates no words."""
+    if text[at] == 13:
+        return int(text[at + 1] != 10 and at + 1 < end)
+    return int(text[at] != 32 and text[at] != 9 and text[at] != 10 and at < end)
 
 
-def _line_at(text: bytes, at: int) -> bytes:
-    end = text.find(b"\n", at)
-    return text[at : end if end >= 0 else len(text)].rstrip()
+@kernel
+def keep_1(which: int, values: NDArray[np.float64], n: int, info: NDArray[np.float64]) -> None:
+    """Keep what is kept of the numbers of an attribute, if there are enough of them."""
+    if which == IS_CROSS_SECTION and n >= 2:
+        for i in range(2):
+            info[CROSS_SECTION + i] = values[i]
+    elif which == IS_PARTONS and n >= 7:
+        for i in range(7):
+            info[PARTONS + i] = values[i]
+    elif which > 0 and which <= IS_NEW_HEAVY_ION:
+        impact = 7 if which == IS_NEW_HEAVY_ION else 9  # the new format has no spectators
+        if n >= impact + 2:
+            for i in range(6):  # four counts, impact parameter, event plane
+                info[HEAVY_ION + i] = values[i if i < 4 else impact + i - 4]
+
+
+@kernel
+def find_marks(
+    text: NDArray[np.uint8], begin: int, end: int, positions: NDArray[np.int64], lines: NDArray[np.int64]
+) -> int:
+    """Find where lines in text[begin:end] start with "E " or "HepMC::": how many there are.
+
+    Fills `positions`, and `lines` with the number of line ends between `begin` and each. text[begin - 1] is a line end.
+    """
+    n, n_lines, at = 0, 0, begin
+    while at < end:
+        stop = min(at + 64, end)
+        n_new = n_capitals = np.int32(0)
+        for c in text[at:stop]:  # a loop that becomes vector instructions: few pieces have a capital E or H
+            n_new += np.int32(c == 10)
+            n_capitals += np.int32((c == 69) | (c == 72))
+        if n_capitals > 0:
+            n_before = n_lines
+            for i in range(at, stop):
+                n_before = n_before + 1 if text[i] == 10 else n_before
+                if text[i - 1] != 10:
+                    continue
+                is_event = text[i] == 69 and text[i + 1] == 32
+                if is_event or is_name_1(text, i, _CONTROL):
+                    positions[n], lines[n] = i, n_before
+                    n += 1
+        n_lines += int(n_new)
+        at = stop
+    return n

@@ -29,7 +29,7 @@ class Primaries:
     """Part of every run: charges by the PDG code, physical primaries, dN_ch/deta."""
 
     name = "primaries"
-    needs: tuple[Column, ...] = (c.PDG, c.STATUS, *c.MOMENTUM, c.PRODUCTION_VERTEX, c.END_VERTEX)
+    needs: tuple[Column, ...] = (c.PDG, c.STATUS, *c.MOMENTUM, c.PRODUCTION_VERTEX, c.END_VERTEX, c.DNCH_DETA_GIVEN)
     makes: tuple[Column, ...] = (c.CHARGE_TRUE, c.FROM_LONG_LIVED, c.IS_PRIMARY, c.DNCH_DETA)
 
     def __init__(self, dnch_deta_eta_max: float) -> None:
@@ -61,4 +61,6 @@ class Primaries:
         central = selected & (np.abs(pz) < math.sinh(self._eta_max) * np.hypot(px, py))
         total = np.concatenate([[0], np.cumsum(central)])
         offsets = batch.offsets["particle"]
-        return np.asarray((total[offsets[1:]] - total[offsets[:-1]]) / (2.0 * self._eta_max))
+        counted = (total[offsets[1:]] - total[offsets[:-1]]) / (2.0 * self._eta_max)
+        given = batch[c.DNCH_DETA_GIVEN]
+        return np.where(np.isnan(given), counted, given)

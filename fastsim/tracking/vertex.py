@@ -47,7 +47,7 @@ class Vertex:
         sigma_z_um: Annotated[float, Field(ge=0, description="resolution in z [um]")]
 
     needs: tuple[Column, ...] = (
-        c.EVENT_ID, *c.VERTEX_TRUE[:3], c.IS_PRIMARY, c.IS_RECONSTRUCTED, c.PARTICLE_INDEX,
+        c.EVENT_ID, *c.VERTEX_TRUE[:3], c.COLLISION, c.IS_PRIMARY, c.IS_RECONSTRUCTED, c.PARTICLE_INDEX,
     )  # fmt: skip
     makes: tuple[Column, ...] = (*c.VERTEX, *c.VERTEX_SIGMA, c.N_CONTRIBUTORS)
 
@@ -68,7 +68,8 @@ class Vertex:
         smear_vertices(batch[c.EVENT_ID], self._sigma, streams.key(f"{self.name}/position"), vertex)
         events = batch.event_index("track")
         particles = batch.offsets["particle"][events] + batch[c.PARTICLE_INDEX]
-        contributes = batch[c.IS_RECONSTRUCTED] & batch[c.IS_PRIMARY][particles]
+        is_own = batch[c.IS_PRIMARY] & (batch[c.COLLISION] == 0)  # not of a pile-up collision
+        contributes = batch[c.IS_RECONSTRUCTED] & is_own[particles]
         made = {c.N_CONTRIBUTORS: np.bincount(events[contributes], minlength=batch.n_events).astype(np.int32)}
         for axis in range(3):
             made[c.VERTEX[axis]] = np.ascontiguousarray(vertex[:, axis])

@@ -20,10 +20,15 @@ def bench(monkeypatch, ttbar):
     return module
 
 
-def test_it_prints_figures_beside_targets(bench, capsys):
-    bench.whole_job()
+def test_it_prints_figures_beside_targets(bench, capsys, monkeypatch):
+    monkeypatch.setattr(bench, "LEAD", bench.SAMPLE)
+    bench.job()
+    bench.reading()
+    bench.compressed()
     bench.start_up()
     text = capsys.readouterr().out
-    assert "everything after reading / pyhepmc's reading" in text
-    assert "target: below 1" in text
+    assert "everything / pyhepmc's reading" in text
+    assert "target: 1.2 ms/event" in text
+    assert "target: 600" in text
+    assert "zst: file to columns" in text
     assert "heavy packages loaded by it" in text

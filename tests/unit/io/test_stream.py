@@ -10,14 +10,14 @@ from hashlib import sha256
 import pytest
 
 from fastsim.errors import InputError
-from fastsim.io.stream import EventFile, zstd
+from fastsim.io.stream import ByteStream, zstd
 
 TEXT = b"".join(b"line %d of a text that does not repeat itself: %d\n" % (i, i * i) for i in range(20_000))
 COMPRESS = {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress, "zst": zstd.compress}
 
 
 def read_all(path) -> bytes:
-    file = EventFile(str(path))
+    file = ByteStream(str(path))
     try:
         return b"".join(iter(file.read, b""))
     finally:
@@ -77,13 +77,13 @@ def test_bytes_behind_a_compressed_file_that_are_not_one_are_an_error(tmp_path):
 
 def test_missing_file(tmp_path):
     with pytest.raises(InputError, match="no such file") as caught:
-        EventFile(str(tmp_path / "nothing.hepmc"))
+        ByteStream(str(tmp_path / "nothing.hepmc"))
     assert str(caught.value) == f"{tmp_path / 'nothing.hepmc'}: no such file"
 
 
 def test_folder_in_place_of_a_file(tmp_path):
     with pytest.raises(InputError) as caught:
-        EventFile(str(tmp_path))
+        ByteStream(str(tmp_path))
     assert str(caught.value) == f"{tmp_path}: cannot be read (Is a directory)"
 
 
@@ -91,7 +91,7 @@ def test_folder_in_place_of_a_file(tmp_path):
 def test_finish_gives_the_hash_of_the_whole_file_however_much_was_read(tmp_path, pieces):
     path = tmp_path / "events.gz"
     path.write_bytes(gzip.compress(TEXT * 3))
-    file = EventFile(str(path))
+    file = ByteStream(str(path))
     for _ in range(pieces):
         file.read()
     assert file.finish() == sha256(path.read_bytes()).hexdigest()
@@ -102,7 +102,7 @@ def test_finish_gives_the_hash_of_the_whole_file_however_much_was_read(tmp_path,
 def test_bytes_read_are_counted_as_they_lie_on_disk(tmp_path):
     path = tmp_path / "events.xz"
     path.write_bytes(lzma.compress(TEXT))
-    file = EventFile(str(path))
+    file = ByteStream(str(path))
     while file.read():
         pass
     assert file.hashed.n_bytes == path.stat().st_size
@@ -112,6 +112,6 @@ def test_bytes_read_are_counted_as_they_lie_on_disk(tmp_path):
 def test_hashed_files_say_that_they_can_be_read(tmp_path):
     path = tmp_path / "events"
     path.write_bytes(b"HepMC::")
-    file = EventFile(str(path))
+    file = ByteStream(str(path))
     assert file.hashed.readable()
     file.close()

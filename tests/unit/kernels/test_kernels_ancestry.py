@@ -1,14 +1,17 @@
 """Walks over the generator's record on small graphs whose answer is seen by eye."""
 
 import numpy as np
+import pytest
 
-from fastsim.kernels.ancestry import inherit_positions, mark_from_long_lived
+from fastsim.kernels.ancestry import complete_positions, mark_from_long_lived, primary_vertex
 
 
-def inherited(production, end, positions):
-    positions = np.array(positions, dtype=np.float64)
-    inherit_positions(np.array(production, dtype=np.int32), np.array(end, dtype=np.int32), positions)
-    return positions
+def inherited(production, end, positions, event=(0, 0, 0, 0)):
+    positions = np.ascontiguousarray(np.array(positions, dtype=np.float64).T)
+    links = np.array(production, dtype=np.int32), np.array(end, dtype=np.int32)
+    mother = np.zeros(positions.shape[1], dtype=np.int32)
+    assert complete_positions(*links, np.array(event, dtype=np.float64), positions, mother)
+    return positions.T
 
 
 def marked(production, end, long_lived, offsets=None, vertex_offsets=None):
@@ -55,14 +58,36 @@ def test_nothing_to_inherit_stays_at_zero():
     assert not inherited([-1, 0], [0, 1], np.zeros((2, 4))).any()
 
 
-def test_a_cycle_without_a_position_ends():
-    """Vertex 0 -> p0 -> vertex 1 -> p1 -> vertex 0 (broken generator records exist): no endless loop."""
-    assert not inherited([0, 1], [1, 0], np.zeros((2, 4))).any()
-    assert not inherited([0], [0], np.zeros((1, 4))).any()
+def test_without_any_position_upstream_the_events_counts():
+    assert inherited([-1, 0], [0, 1], np.zeros((2, 4)), event=(1, 2, 3, 4)).tolist() == [[1, 2, 3, 4]] * 2
 
 
-def test_a_cycle_with_one_position_takes_it():
-    assert inherited([0, 1], [1, 0], [[0, 0, 0, 0], [1, 1, 1, 1]]).tolist() == [[1, 1, 1, 1], [1, 1, 1, 1]]
+@pytest.mark.parametrize(("production", "end"), [([0, 1], [1, 0]), ([0], [0]), ([2, 0, 1, -1], [0, 1, 2, 0])])
+def test_cycles_are_told(production, end):
+    """Vertex 0 -> p0 -> vertex 1 -> p1 -> vertex 0: broken records exist."""
+    n = 1 + max(*production, *end)
+    links = np.array(production, dtype=np.int32), np.array(end, dtype=np.int32)
+    assert not complete_positions(*links, np.zeros(4), np.ones((4, n)), np.zeros(n, dtype=np.int32))
+
+
+def test_a_long_chain_in_the_worst_order_takes_as_many_steps_as_a_short_one():
+    """2000 vertices, each before the one that it comes from: linear, or this would take 4 million steps with the JIT off."""
+    n = 2000
+    positions = np.zeros((n, 4))
+    positions[n - 1] = 7
+    assert (inherited([*range(1, n), -1], [*range(n)], positions) == 7).all()
+    assert len(marked([*range(1, n), -1], [*range(n)], [n - 1])) == n - 1
+
+
+def test_primary_vertex():
+    def found(production, end, status, beam=-1):
+        arrays = (np.array(a, dtype=np.int32) for a in (production, end, status))
+        return primary_vertex(*arrays, beam, 1 + max([-1, *production, *end]))
+
+    assert found([-1, -1, 0, 0], [-1, 1, -1, -1], [4, 4, 1, 1]) == 1  # beams, one of which ends
+    assert found([-1, -1, 0, 0], [1, 0, -1, -1], [3, 3, 1, 1], beam=1) == 0  # HepMC2 names one
+    assert found([1, 0, -1], [0, -1, 1], [2, 1, 2]) == 1  # the first that no produced particle enters
+    assert found([], [], []) == -1
 
 
 # K0s (1) -> pi (2) and pi0 (3); pi0 -> gamma (4); 0 is the K0s' mother and 5 a sister of the K0s.

@@ -1,0 +1,123 @@
+"""Inputs of events, one after another: which source reads each is told by its first bytes, or by its suffix if it is a recipe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from fastsim import columns as c
+from fastsim.errors import InputError, UsageError
+from fastsim.events import EventBatch, offsets_from_counts
+from fastsim.generate.gun import Gun
+from fastsim.generate.pythia import Pythia
+from fastsim.io import hepevt, lhef, root_events
+from fastsim.io.hepmc import TextSource
+from fastsim.io.stream import ByteStream
+from fastsim.source import Limits, Range, no_events
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from fastsim.columns import Table
+    from fastsim.rng import Streams
+    from fastsim.source import Block, InputRecord, Source
+
+# Made in this process, from a text that says how.
+RECIPES: dict[str, Callable[[str, Streams], Source]] = {".toml": Gun, ".cmnd": Pythia}
+_TEXTS: tuple[tuple[Callable[[bytes], bool], Callable[[ByteStream], Source]], ...] = (
+    (lhef.recognises, lhef.LhefEvents),
+    (hepevt.recognises, hepevt.HepevtEvents),
+)
+
+
+class Item(NamedTuple):
+    """A block, and how many bytes of all inputs are read when it is done."""
+
+    block: Block
+    bytes_done: int
+
+
+def check_exists(names: Sequence[str]) -> None:
+    """Raise InputError, before any work, if a local file is missing."""
+    for name in names:
+        if name != "-" and "://" not in name and not Path(name).exists():
+            raise InputError("no such file", where=name)
+
+
+def may_be_text(name: str) -> bool:
+    """Whether an input may hold HepMC text, by its name."""
+    return Path(name).suffix.lower() not in (*RECIPES, ".root", ".lhe")
+
+
+def open_source(name: str, streams: Streams, *, allow_truncated: bool = False) -> Source:
+    """The source that reads an input: a file, a pipe, a URL, a recipe, or "-" for standard input.
+
+    Raises InputError (CardError for a recipe) if it cannot be read, or is of no format that is known.
+    """
+    recipe = RECIPES.get(Path(name).suffix.lower())
+    if recipe:
+        return recipe(name, streams)
+    stream = ByteStream(name)
+    if root_events.recognises(stream.start):
+        stream.close()
+        if not stream.is_file:
+            what = "ROOT files cannot be read from pipes and URLs"
+            raise UsageError(what, where=stream.name, hint="copy it to a file first")
+        return root_events.RootEvents(name)
+    kind = next((kind for recognises, kind in _TEXTS if recognises(stream.start[:4096])), None)
+    return kind(stream) if kind else TextSource(stream, allow_truncated=allow_truncated)
+
+
+def read_blocks(
+    names: Sequence[str],
+    streams: Streams,
+    *,
+    events: Range,
+    limits: Limits,
+    records: list[InputRecord],
+    allow_truncated: bool = False,
+) -> Iterator[Item]:
+    """Blocks of all inputs as one stream with one numbering of events.
+
+    `records` is filled with what each input was. Raises InputError naming file and line where an input is damaged. A block
+    may lie in a buffer that is used again: read it before asking for the next.
+    """
+    position = bytes_done = 0
+    for name in names:
+        if events.end is not None and position >= events.end:
+            break
+        source = open_source(name, streams, allow_truncated=allow_truncated)
+        try:
+            for block in source.blocks(position, events, limits):
+                yield Item(block, bytes_done + block.bytes_read)
+            records.append(source.record())
+            position += records[-1].n_events
+        finally:
+            source.close()
+        path = Path(name)
+        bytes_done += path.stat().st_size if path.is_file() else 0
+
+
+def read_all(names: Sequence[str], streams: Streams) -> tuple[EventBatch, list[InputRecord]]:
+    """All events of some inputs in one batch, kept in memory: minimum-bias events. Raises InputError at the first bad one."""
+    records: list[InputRecord] = []
+    batches = []
+    for item in read_blocks(names, streams, events=Range(), limits=Limits(1000, 50_000), records=records):
+        batch, bad = item.block.read()
+        if bad:
+            raise bad[0][1]
+        batches.append(batch)
+    return _join(batches), records
+
+
+def _join(batches: list[EventBatch]) -> EventBatch:
+    """Batches behind one another, as one."""
+    if not batches:
+        return no_events()
+    counts: dict[Table, list[np.ndarray]] = {
+        table: [np.diff(batch.offsets[table]) for batch in batches] for table in batches[0].offsets
+    }
+    offsets = {table: offsets_from_counts(np.concatenate(parts)) for table, parts in counts.items()}
+    return EventBatch(offsets, {column: np.concatenate([batch[column] for batch in batches]) for column in c.READ})

@@ -85,7 +85,7 @@ def parse(text):
     while k < len(marks) - 1:
         last = max(k + 1, int(np.searchsorted(marks, marks[k] + size, side="right")) - 1)
         begin, end = int(marks[k]), int(marks[last])
-        lines = np.zeros(last - k, dtype=np.int64)
+        lines = np.array([*[0] * (last - k), text.count(b"\n", begin, end)])
         blocks.append(TextBlock("", data[begin : end + PADDING], marks[k : last + 1] - begin, lines, k, 3, 0, 0))
         k = last
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastsim.columns import PRODUCTION_VERTEX, TABLES, VERTEX_POSITION, VERTEX_TRUE, Column, Table
+from fastsim.jit import kernel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -81,12 +82,29 @@ class EventBatch:
 
 def production_points(batch: EventBatch) -> NDArray[np.float64]:
     """Where and when each particle was produced (n, 4) [cm, cm, cm, ns]; the event's vertex if it has no vertex of its own."""
-    local = batch[PRODUCTION_VERTEX]
-    event = batch.event_index("particle")
-    vertices = np.column_stack([batch[column] for column in VERTEX_POSITION])
-    own = np.column_stack([batch[column] for column in VERTEX_TRUE])
-    rows = np.where(local >= 0, local + batch.offsets["vertex"][event], len(vertices) + event)
-    return np.asarray(np.vstack([vertices, own])[rows])
+    points = np.empty((batch.n_rows("particle"), 4))
+    for axis in range(4):
+        _fill_points(
+            batch.offsets["particle"], batch.offsets["vertex"], batch[PRODUCTION_VERTEX], batch[VERTEX_POSITION[axis]],
+            batch[VERTEX_TRUE[axis]], points[:, axis],
+        )  # fmt: skip
+    return points
+
+
+@kernel
+def _fill_points(
+    particles: NDArray[np.int64],
+    vertices: NDArray[np.int64],
+    production_vertex: NDArray[np.int32],
+    positions: NDArray[np.float64],
+    event_positions: NDArray[np.float64],
+    points: NDArray[np.float64],
+) -> None:
+    """One coordinate of the production points, from offsets of particles and vertices."""
+    for event in range(len(particles) - 1):
+        for i in range(particles[event], particles[event + 1]):
+            local = production_vertex[i]
+            points[i] = positions[vertices[event] + local] if local >= 0 else event_positions[event]
 
 
 def offsets_from_counts(counts: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -14,7 +14,7 @@ import tempfile
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 import numba
 
@@ -52,6 +52,21 @@ def kernel(function: Callable[P, R]) -> Callable[P, R]:
     others = numba.config.CACHE_DIR  # numba has one setting for all packages: ours is for our kernels only
     numba.config.CACHE_DIR = str(kernel_cache())
     try:
-        return cast("Callable[P, R]", numba.njit(cache=True, nogil=True, error_model="numpy")(function))
+        compiled = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
     finally:
         numba.config.CACHE_DIR = others
+    if not numba.config.DISABLE_JIT:
+        compiled.get_call_template = _for_any_number(compiled.get_call_template)
+    return cast("Callable[P, R]", compiled)
+
+
+def _for_any_number(get_call_template: Callable[..., Any]) -> Callable[..., Any]:
+    """Numba compiles a function anew for each constant that another one calls it with; ours are compiled once for all."""
+
+    def get(args: tuple[Any, ...], kws: dict[str, Any]) -> Any:
+        return get_call_template(
+            tuple(numba.types.unliteral(kind) for kind in args),
+            {name: numba.types.unliteral(kind) for name, kind in kws.items()},
+        )
+
+    return get

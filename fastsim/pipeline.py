@@ -26,6 +26,11 @@ class Pipeline:
         self.modules = order(modules)
         self._streams = streams
 
+    @property
+    def needs(self) -> set[Column]:
+        """All columns that some module reads."""
+        return {column for module in self.modules for column in module.needs}
+
     def run(self, batch: EventBatch) -> tuple[EventBatch, Counter[str], dict[str, float]]:
         """The batch with all columns; counts for the summary; seconds per module."""
         counts = Counter[str]()

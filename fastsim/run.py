@@ -184,7 +184,7 @@ def simulate_files(
     total = sum(Path(name).stat().st_size for name in names if Path(name).is_file())
     items = read_blocks(
         names, Streams(loaded.card.seed), events=Range(*events), limits=Limits(batch_size, BATCH_PARTICLES), records=records,
-        allow_truncated=allow_truncated,
+        allow_truncated=allow_truncated, has_mass=c.MASS in {*aod.NEEDS, *job.simulation.pipeline.needs},
     )  # fmt: skip
     output = loaded.card.output
     writer = aod.AodWriter(

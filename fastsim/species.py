@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
 
@@ -41,6 +43,7 @@ SPECIES: tuple[Species, ...] = (
 )
 NAMES: tuple[str, ...] = tuple(s.name for s in SPECIES)
 
+_SMALL = 10_000  # nearly all PDG codes are smaller; nuclei are not
 UNKNOWN_CHARGE = -128  # marks a PDG code without a known charge in `charges_of`
 
 # Particles with a mean proper lifetime above 1 cm/c. What they decay to is secondary; ALICE-PUBLIC-2017-005, table 1.
@@ -72,6 +75,23 @@ def _is_nucleus(pdg: int) -> bool:
     from particle import PDGID  # noqa: PLC0415
 
     return abs(pdg) >= 1_000_000_000 and bool(PDGID(pdg).is_nucleus)  # PDG numbering scheme, item 16
+
+
+def of_each(codes: NDArray[np.int32], function: Callable[[NDArray[Any]], NDArray[Any]]) -> NDArray[Any]:
+    """`function`, which takes distinct PDG codes, for each of many codes."""
+    small = np.where((codes > -_SMALL) & (codes < _SMALL), codes, 0) + _SMALL
+    is_there = np.zeros(2 * _SMALL, dtype=np.bool_)  # a table: much quicker than np.unique, which sorts
+    is_there[small] = True
+    distinct = np.flatnonzero(is_there)
+    values = function(np.asarray(distinct - _SMALL, dtype=np.int32))
+    table = np.zeros(2 * _SMALL, dtype=values.dtype)
+    table[distinct] = values
+    result = table[small]
+    large = np.flatnonzero((codes <= -_SMALL) | (codes >= _SMALL))
+    if len(large):
+        distinct, which = np.unique(codes[large], return_inverse=True)
+        result[large] = function(distinct)[which]
+    return np.asarray(result)
 
 
 def charges_of(codes: NDArray[np.int32]) -> NDArray[np.int8]:

@@ -13,7 +13,11 @@ from fastsim.errors import UsageError
 if TYPE_CHECKING:
     from fastsim.summary import Summary
 
-ONCE = ("find or build tables", "load kernels")  # steps whose time does not depend on the number of particles
+ONCE = (
+    "find or build tables",
+    "load kernels",
+    "read pile-up",
+)  # steps whose time does not depend on the number of particles
 
 
 def run(

@@ -15,6 +15,7 @@ from fastsim import columns as c
 from fastsim.errors import CardError
 from fastsim.events import production_points
 from fastsim.io.rootio import RootFile
+from fastsim.kernels.ancestry import link_family
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -256,32 +257,14 @@ def _family(
     Daughters are written as a range, so siblings are brought together, behind the first of them.
     """
     n = batch.n_rows("particle")
-    n_vertices = batch.n_rows("vertex")
-    first_vertex = np.repeat(batch.offsets["vertex"][:-1], np.diff(batch.offsets["particle"]))
-    production = np.where(batch[c.PRODUCTION_VERTEX] >= 0, batch[c.PRODUCTION_VERTEX] + first_vertex, n_vertices)
-    end = np.where(batch[c.END_VERTEX] >= 0, batch[c.END_VERTEX] + first_vertex, n_vertices)
-
-    first_sibling = np.full(n_vertices + 1, n, dtype=np.int64)
-    np.minimum.at(first_sibling, production, np.arange(n))
-    order = np.argsort(np.where(production < n_vertices, first_sibling[production], np.arange(n)), kind="stable")
-    row = np.empty(n, dtype=np.int64)
-    row[order] = np.arange(n_before, n_before + n)
-
-    def extent(vertex: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        low = np.full(n_vertices + 1, np.iinfo(np.int64).max)
-        high = np.full(n_vertices + 1, -1, dtype=np.int64)
-        np.minimum.at(low, vertex, row)
-        np.maximum.at(high, vertex, row)
-        low[high < 0] = -1
-        low[n_vertices] = high[n_vertices] = -1
-        return low, high
-
-    first_mother, last_mother = (a[production[order]] for a in extent(end))
-    counts = (first_mother >= 0).astype(np.int64) + (last_mother > first_mother)
-    both = np.column_stack([first_mother, last_mother])
-    mothers = both[np.arange(2) < counts[:, None]].astype(np.int32)
-    first_daughter, last_daughter = (a[end[order]] for a in extent(production))
-    return order, row, (counts, mothers), np.column_stack([first_daughter, last_daughter]).astype(np.int32)
+    order, row = np.empty(n, dtype=np.int64), np.empty(n, dtype=np.int64)
+    mothers, daughters = np.empty((n, 2), dtype=np.int32), np.empty((n, 2), dtype=np.int32)
+    link_family(
+        batch.offsets["particle"], batch.offsets["vertex"], batch[c.PRODUCTION_VERTEX], batch[c.END_VERTEX], n_before,
+        order, row, mothers, daughters,
+    )  # fmt: skip
+    counts = (mothers[:, 0] >= 0).astype(np.int64) + (mothers[:, 1] > mothers[:, 0])
+    return order, row, (counts, mothers[np.arange(2) < counts[:, None]]), daughters
 
 
 def _frame(batch: EventBatch, n_events: int, n_particles: int) -> Frame:

@@ -36,6 +36,7 @@ _NIBBLES, _PAIRS, _QUADS = np.uint64(0x0F0F0F0F0F0F0F0F), np.uint64(0x00FF00FF00
 _10, _100, _10000, _1E8 = np.uint64(10), np.uint64(100), np.uint64(10000), np.uint64(10**8)
 _8, _16 = np.uint64(8), np.uint64(16)
 _2, _18, _22, _24 = np.uint64(2), np.uint64(18), np.uint64(22), np.uint64(24)
+_SURELY_SMALL = 38  # powers of ten below that are finite as float32, too
 _BYTE, _BLANK, _POINT, _PLUS, _MINUS, _E = (np.uint64(x) for x in (0xFF, 32, 46, 43, 45, 101))
 _ROUND_MASK = np.uint64(0x1FF)
 _0, _1, _3 = np.uint64(0), np.uint64(1), np.uint64(3)
@@ -226,12 +227,13 @@ def any_decimal_1(text: NDArray[np.uint8], at: int) -> tuple[float, int]:
 @kernel
 def numbers_1(
     text: NDArray[np.uint8], words: NDArray[np.uint64], start: int, n_integers: int, n_decimals: int, n_more: int,
-    integers: NDArray[np.int64], values: NDArray[np.float64],
+    n_kept: int, integers: NDArray[np.int64], values: NDArray[np.float64],
 ) -> tuple[int, int]:  # fmt: skip
     """Read numbers with blanks before them, from `start` on: integers, then decimals, then more integers.
 
-    Fills `integers` and `values`; returns how many there were before the first word that is no such number, and where the
-    last one ends. One loop without calls that take arrays: those cost as much as reading a number.
+    Fills `integers`, and `values` with the first `n_kept` decimals: the others need only be numbers. Returns how many there
+    were before the first word that is no such number, and where the last one ends. One loop without calls that take arrays:
+    those cost as much as reading a number.
     """
     n = 0
     at = np.uint64(start)  # numba would look whether a signed position is negative, at every byte
@@ -275,9 +277,11 @@ def numbers_1(
             and 0 <= ones <= 9
             and (rest >> _32) & _BYTE <= _BLANK
         )
-        if is_usual:
+        power = 10 * tens + ones
+        if is_usual and n >= n_integers + n_kept and power < _SURELY_SMALL:
+            value, i = 0.0, i + _22
+        elif is_usual:
             digits = (np.uint64(lead) * _1E8 + eight_1(first)) * _1E8 + eight_1(second)
-            power = 10 * tens + ones
             value = nearest_1(digits, (power if sign == _PLUS else -power) - 16)
             i += _22
         else:

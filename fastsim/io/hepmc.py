@@ -55,20 +55,23 @@ class TextBlock:
     path: str
     text: NDArray[np.uint8]
     starts: NDArray[np.int64]  # of the events in the text, and the end of the last
-    lines: NDArray[np.int64]  # of the file, where the events start
+    lines: NDArray[np.int64]  # of the file, where the events start, and the one behind the last
     first_event: int
     version: int
     n_names: int
     bytes_read: int
+    has_mass: bool = True  # False: nobody wants it, and its numbers are not converted
 
     def read(self) -> Read:
         """Parse the events. Bad ones are told with file, line, and what was expected there."""
-        particles, vertices, weights, events = _arrays(int(self.starts[-1] - self.starts[0]), len(self.starts) - 1)
+        n_bytes, n_lines = int(self.starts[-1] - self.starts[0]), int(self.lines[-1] - self.lines[0]) + 1
+        particles, vertices, weights, events = _arrays(n_bytes, n_lines, len(self.starts) - 1)
+        n_kept = 5 if self.has_mass else 4
         arguments = (self.text, words_of(self.text), self.starts)
         if self.version == 3:
-            read_events3(*arguments, self.n_names, particles, vertices, weights, events)
+            read_events3(*arguments, self.n_names, n_kept, particles, vertices, weights, events)
         else:
-            read_events2(*arguments, particles, vertices, weights, events)
+            read_events2(*arguments, n_kept, particles, vertices, weights, events)
         is_good = events.fault[:, 0] == t.FINE
         n, v, w = events.size.sum(axis=0)
         first_weight = offsets_from_counts(events.size[is_good, 2])
@@ -82,7 +85,7 @@ class TextBlock:
             c.PRODUCTION_VERTEX: particles.production[:n],
             c.END_VERTEX: particles.end[:n],
         }
-        columns |= zip((*c.MOMENTUM, c.ENERGY, c.MASS), particles.momentum[:, :n], strict=True)
+        columns |= zip((*c.MOMENTUM, c.ENERGY, c.MASS)[:n_kept], particles.momentum[:n_kept, :n], strict=True)
         columns |= zip(c.VERTEX_POSITION, vertices.position[:, :v], strict=True)
         columns |= zip(c.VERTEX_TRUE, np.ascontiguousarray(events.origin[is_good].T), strict=True)
         info = np.ascontiguousarray(events.info[is_good].T)
@@ -108,8 +111,8 @@ class TextBlock:
 
 def empty_block(version: int) -> TextBlock:
     """A block of no events: reading it loads the kernels."""
-    nothing = np.zeros(0, dtype=np.int64)
-    return TextBlock("", np.zeros(PADDING, dtype=np.uint8), np.zeros(1, dtype=np.int64), nothing, 0, version, 0, 0)
+    nothing = np.zeros(1, dtype=np.int64)
+    return TextBlock("", np.zeros(PADDING, dtype=np.uint8), nothing, nothing, 0, version, 0, 0)
 
 
 def _number(text: NDArray[np.uint8]) -> str:
@@ -118,9 +121,13 @@ def _number(text: NDArray[np.uint8]) -> str:
     return words[1][:20].decode(errors="replace") if len(words) > 1 else "?"
 
 
-def _arrays(n_bytes: int, n_events: int) -> tuple[t.Particles, t.Vertices, NDArray[np.float64], t.Events]:
-    """Room for whatever so many bytes can hold. What is not touched costs nothing: the system gives memory by the page."""
-    n, v = n_bytes // t.SHORTEST_PARTICLE + 1, n_bytes // t.SHORTEST_VERTEX + 1
+def _arrays(n_bytes: int, n_lines: int, n_events: int) -> tuple[t.Particles, t.Vertices, NDArray[np.float64], t.Events]:
+    """Room for whatever so many bytes and lines can hold.
+
+    Not much more than is needed: memory that is given back to the system has to be cleared by it the next time, which costs
+    a tenth of the parsing. (Weights are few, and what is not touched costs nothing.)
+    """
+    n = v = n_lines
 
     def codes(size: int) -> NDArray[np.int32]:
         return np.empty(size, dtype=np.int32)
@@ -180,20 +187,22 @@ class _Marks(NamedTuple):
 
     begin: NDArray[np.int64]
     end: NDArray[np.int64]
-    line: NDArray[np.int64]
+    line: NDArray[np.int64]  # of each, and behind the last
     is_control: NDArray[np.bool_]
 
 
 class TextSource:
     """One HepMC text file, pipe or URL. Raises InputError where it is not a whole HepMC file.
 
-    With `allow_truncated` an end in the middle of a listing is none: the whole events before it are kept.
+    With `allow_truncated` an end in the middle of a listing is none: the whole events before it are kept. Without
+    `has_mass` there is no such column, and less to do.
     """
 
-    def __init__(self, path: str | ByteStream, *, allow_truncated: bool = False) -> None:
+    def __init__(self, path: str | ByteStream, *, allow_truncated: bool = False, has_mass: bool = True) -> None:
         self.stream = path if isinstance(path, ByteStream) else ByteStream(path)
         self.path = self.stream.name
         self._allow_truncated = allow_truncated
+        self._has_mass = has_mass
         self._is_truncated = False
         self._listing: _Listing | None = None  # the one that is open
         self._version = -1  # line of a version that no listing has followed yet, -1 if there is none
@@ -307,15 +316,15 @@ class TextSource:
         version, names = self._listing or (3, 0)
         return TextBlock(
             self.path, buffer.data[begin : stop + PADDING], np.append(marks.begin[first:end], stop) - begin,
-            marks.line[first:end], self._position, version, names, self.stream.hashed.n_bytes,
+            marks.line[first : end + 1], self._position, version, names, self.stream.hashed.n_bytes, self._has_mass,
         )  # fmt: skip
 
     def _find_marks(self, buffer: _Buffer, *, is_open: bool) -> _Marks:
         """Where events and control lines start; the last few bytes of an open buffer are too few to tell."""
         size = buffer.end - buffer.begin
         begin, line = np.empty(size // 2 + 1, dtype=np.int64), np.empty(size // 2 + 1, dtype=np.int64)
-        n = t.find_marks(buffer.data, buffer.begin, buffer.end - (7 if is_open else 0), begin, line)
-        begin, line = begin[:n], line[:n] + self._line
+        n, n_lines = t.find_marks(buffer.data, buffer.begin, buffer.end - (7 if is_open else 0), begin, line)
+        begin, line = begin[:n], np.append(line[:n], n_lines) + self._line
         return _Marks(begin, np.append(begin[1:], buffer.end), line, buffer.data[begin] == ord("H"))
 
     def _is_last_whole(self, buffer: _Buffer, marks: _Marks) -> bool:

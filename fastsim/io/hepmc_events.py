@@ -34,7 +34,7 @@ _LARGEST_CODE, _ANY = t.LARGEST_CODE, 1 << 62
 
 @kernel
 def read_event3(  # noqa: PLR0911  (long, because calls that take arrays cost as much as reading a number)
-    text: NDArray[np.uint8], words: NDArray[np.uint64], begin: int, end: int, n_names: int,
+    text: NDArray[np.uint8], words: NDArray[np.uint64], begin: int, end: int, n_names: int, n_kept: int,
     particles: Particles, vertices: Vertices, weights: NDArray[np.float64], factors: NDArray[np.float64],
     position: NDArray[np.float64], info: NDArray[np.float64], size: NDArray[np.int64],
 ) -> tuple[int, int]:  # fmt: skip
@@ -44,17 +44,17 @@ def read_event3(  # noqa: PLR0911  (long, because calls that take arrays cost as
     and weights, and the event's own number.
     """
     integers, values = np.empty(4, dtype=np.int64), np.empty(t.LONGEST_INFO)
-    n, at = numbers_1(text, words, begin + 1, 3, 0, 0, integers, values)
+    n, at = numbers_1(text, words, begin + 1, 3, 0, 0, 0, integers, values)
     number, n_vertices, n_particles = integers[0], integers[1], integers[2]
     n_position = 4
     if n == 3 and t.has_position_1(text, at):
-        n_position, at = numbers_1(text, words, t.skip_blanks_1(text, at) + 1, 0, 4, 0, integers, position)
+        n_position, at = numbers_1(text, words, t.skip_blanks_1(text, at) + 1, 0, 4, 0, 4, integers, position)
     at = t.end_of_line_1(text, at, end)
     if n < 3 or n_position < 4 or at < 0 or abs(number) >= TOO_LARGE:
         return t.BAD_EVENT3, begin
     if not (0 <= n_vertices <= _LARGEST_CODE and 0 <= n_particles <= _LARGEST_CODE):
         return t.BAD_EVENT3, begin
-    if n_particles * t.SHORTEST_PARTICLE > end - begin or n_vertices * t.SHORTEST_VERTEX > end - begin:
+    if n_particles > len(particles.pdg) or n_vertices > len(vertices.label):  # more than there are lines
         return t.WRONG_COUNTS, begin
     particles.production[:n_particles] = _NOT_SEEN
     particles.end[:n_particles] = -1
@@ -63,7 +63,7 @@ def read_event3(  # noqa: PLR0911  (long, because calls that take arrays cost as
     while at < end:
         line, kind = at, text[at]
         if kind == _P:
-            n, at = numbers_1(text, words, at + 1, 3, 5, 1, integers, values)
+            n, at = numbers_1(text, words, at + 1, 3, 5, 1, n_kept, integers, values)
             at = at + 1 if text[at] == 10 else t.end_of_line_1(text, at, end)
             identity, mother = integers[0], integers[1]
             if n < 9 or at < 0 or abs(integers[2]) > _LARGEST_CODE or abs(integers[3]) > _LARGEST_CODE:
@@ -91,17 +91,10 @@ def read_event3(  # noqa: PLR0911  (long, because calls that take arrays cost as
             elif mother > 0 and particles.end[mother - 1] != _PENDING:
                 return t.BAD_END, line
         elif kind == _V:
-            n, at = numbers_1(text, words, at + 1, 2, 0, 0, integers, values)
+            n, at = numbers_1(text, words, at + 1, 2, 0, 0, 0, integers, values)
             identity, row = integers[0], -integers[0] - 1
-            blank = at
-            at = t.skip_blanks_1(text, at)
-            if (
-                n < 2
-                or abs(identity) > _LARGEST_CODE
-                or abs(integers[1]) > _LARGEST_CODE
-                or at == blank
-                or text[at] != 91
-            ):  # [
+            at = at + 1 if text[at] == 32 and text[at + 1] == 91 else t.skip_blanks_1(text, at)
+            if n < 2 or abs(identity) > _LARGEST_CODE or abs(integers[1]) > _LARGEST_CODE or text[at] != 91:  # [
                 return t.BAD_VERTEX3, line
             if not 0 <= row < n_vertices or vertices.label[row] != 0:
                 return t.BAD_VERTEX_ID, line
@@ -109,26 +102,33 @@ def read_event3(  # noqa: PLR0911  (long, because calls that take arrays cost as
             while is_open:
                 mother, at = 0, at + 1
                 first = at
-                while 48 <= text[at] <= 57:
-                    mother = min(10 * mother + np.int64(text[at]) - 48, n_particles + 1)
+                digit = np.int64(text[at]) - 48
+                while 0 <= digit <= 9:
+                    mother = 10 * mother + digit if mother <= n_particles else mother
                     at += 1
+                    digit = np.int64(text[at]) - 48
                 if at == first or (text[at] != 44 and text[at] != 93):  # , ]
                     return t.BAD_VERTEX3, line
                 if not 0 < mother <= n_particles or particles.end[mother - 1] != -1:
                     return t.BAD_END, line
                 particles.end[mother - 1] = row
                 is_open = text[at] == 44
-            at += int(text[at] == 91)  # [] is closed at once
-            n_position, at = 4, at + 1
+            at += 2 if text[at] == 91 else 1  # [] is closed at once
+            n_position = 4
             for k in range(4):
                 values[k] = 0.0
-            if t.has_position_1(text, at):
-                n_position, at = numbers_1(text, words, t.skip_blanks_1(text, at) + 1, 0, 4, 0, integers, values)
-            at = t.end_of_line_1(text, at, end)
+            if text[at] == 32 and text[at + 1] == 64:  # @
+                n_position, at = numbers_1(text, words, at + 2, 0, 4, 0, 4, integers, values)
+            elif text[at] != 10 and t.has_position_1(text, at):
+                n_position, at = numbers_1(text, words, t.skip_blanks_1(text, at) + 1, 0, 4, 0, 4, integers, values)
+            at = at + 1 if text[at] == 10 else t.end_of_line_1(text, at, end)
             if at < 0 or n_position < 4:
                 return t.BAD_VERTEX3, line
-            if not place_1(values, factors, vertices.position, row):
-                return t.NOWHERE, line
+            for axis in range(4):
+                value = values[axis] * factors[1 if axis < 3 else 2]
+                if not np.isfinite(value):
+                    return t.NOWHERE, line
+                vertices.position[axis, row] = value
             vertices.label[row] = 1
             n_lines += 1
         elif kind == _U:
@@ -137,7 +137,7 @@ def read_event3(  # noqa: PLR0911  (long, because calls that take arrays cost as
                 return t.BAD_UNITS, line
             has_units = True
         elif kind == _W:
-            n, at = numbers_1(text, words, at + 1, 0, len(weights), 0, integers, weights)
+            n, at = numbers_1(text, words, at + 1, 0, len(weights), 0, len(weights), integers, weights)
             at = t.end_of_line_1(text, at, end)
             if at < 0 or n_weights >= 0:
                 return t.BAD_WEIGHTS, line
@@ -145,7 +145,7 @@ def read_event3(  # noqa: PLR0911  (long, because calls that take arrays cost as
         elif kind == _A:
             which, at = t.attribute_1(text, at + 1, end)
             if which > 0:
-                n, at = numbers_1(text, words, at, 0, t.LONGEST_INFO, 0, integers, values)
+                n, at = numbers_1(text, words, at, 0, t.LONGEST_INFO, 0, t.LONGEST_INFO, integers, values)
                 t.keep_1(which, values, n - t.ends_badly_1(text, at, end), info)
             at = t.next_line_1(text, at, end)
         elif _IGNORED_3[kind]:
@@ -194,7 +194,7 @@ def resolve3(particles: Particles, vertices: Vertices, n_particles: int, n_short
 
 @kernel
 def read_event2(  # noqa: PLR0911  (as read_event3)
-    text: NDArray[np.uint8], words: NDArray[np.uint64], begin: int, end: int,
+    text: NDArray[np.uint8], words: NDArray[np.uint64], begin: int, end: int, n_kept: int,
     particles: Particles, vertices: Vertices, weights: NDArray[np.float64], factors: NDArray[np.float64],
     info: NDArray[np.float64], size: NDArray[np.int64],
 ) -> tuple[int, int, int]:  # fmt: skip
@@ -211,8 +211,8 @@ def read_event2(  # noqa: PLR0911  (as read_event3)
         if not _BLANK[kind] and (kind == _P) != (n_incoming + n_outgoing > 0):
             return t.NOT_ANNOUNCED, line, -1
         if kind == _P:
-            n_read, at = numbers_1(text, words, at + 1, 2, 5, 1, integers, values)
-            n_more, at = numbers_1(text, words, at, 0, 2, 2, integers[3:], values[5:])
+            n_read, at = numbers_1(text, words, at + 1, 2, 5, 1, n_kept, integers, values)
+            n_more, at = numbers_1(text, words, at, 0, 2, 2, 2, integers[3:], values[5:])
             identity, end_code, n_flow = integers[0], integers[3], integers[4]
             at = skip_integers_1(text, words, at, 2 * n_flow, integers[5:], values)
             at = t.end_of_line_1(text, at, end) if at > 0 else -1
@@ -235,14 +235,14 @@ def read_event2(  # noqa: PLR0911  (as read_event3)
             n_incoming -= int(n_incoming > 0)
             n += 1
         elif kind == _V:
-            n_read, at = numbers_1(text, words, at + 1, 2, 4, 3, integers, values)
+            n_read, at = numbers_1(text, words, at + 1, 2, 4, 3, 4, integers, values)
             barcode, n_incoming, n_outgoing, n_extra = integers[0], integers[2], integers[3], integers[4]
             if n_read < 9 or t.is_too_large_1(integers, 5) or barcode >= 0 or min(n_incoming, n_outgoing, n_extra) < 0:
                 return t.BAD_VERTEX2, line, -1
             if not place_1(values, factors, vertices.position, n_lines):
                 return t.NOWHERE, line, -1
             while n_extra > 0 and n_read > 0:
-                n_read, at = numbers_1(text, words, at, 0, min(n_extra, len(values)), 0, integers, values)
+                n_read, at = numbers_1(text, words, at, 0, min(n_extra, len(values)), 0, 0, integers, values)
                 n_extra -= n_read
             at = t.end_of_line_1(text, at, end)
             if at < 0 or n_extra > 0:
@@ -256,7 +256,7 @@ def read_event2(  # noqa: PLR0911  (as read_event3)
                 return t.BAD_UNITS, line, -1
             has_units = True
         elif kind in (_C, _H, _F):
-            n_values, at = numbers_1(text, words, at + 1, 0, t.LONGEST_INFO, 0, integers, values)
+            n_values, at = numbers_1(text, words, at + 1, 0, t.LONGEST_INFO, 0, t.LONGEST_INFO, integers, values)
             which = t.IS_CROSS_SECTION if kind == _C else t.IS_HEAVY_ION if kind == _H else t.IS_PARTONS
             t.keep_1(which, values, n_values - t.ends_badly_1(text, at, end), info)
             at = t.next_line_1(text, at, end)
@@ -278,7 +278,7 @@ def skip_integers_1(
 ) -> int:  # fmt: skip
     """Where `n` integers from `at` on end, -1 if there are fewer."""
     while n > 0:
-        n_read, at = numbers_1(text, words, at, min(n, len(integers)), 0, 0, integers, values)
+        n_read, at = numbers_1(text, words, at, min(n, len(integers)), 0, 0, 0, integers, values)
         if n_read == 0:
             return -1
         n -= n_read
@@ -295,7 +295,7 @@ def read_start2(
     `integers` (8,) gets the event's number, two that are not used, the signal's vertex, the number of vertices, barcodes
     of the beams, and the number of weights.
     """
-    n, at = numbers_1(text, words, begin + 1, 2, 3, 6, integers, values)
+    n, at = numbers_1(text, words, begin + 1, 2, 3, 6, 3, integers, values)
     if (
         n < 11
         or abs(integers[0]) >= TOO_LARGE
@@ -305,10 +305,10 @@ def read_start2(
     ):
         return -1
     at = skip_integers_1(text, words, at, integers[7], np.empty(8, dtype=np.int64), values)
-    n, at = numbers_1(text, words, at, 1, 0, 0, integers[7:], values) if at > 0 else (0, at)
+    n, at = numbers_1(text, words, at, 1, 0, 0, 0, integers[7:], values) if at > 0 else (0, at)
     if n < 1 or not 0 <= integers[7] <= _LARGEST_CODE:
         return -1
-    n, at = numbers_1(text, words, at, 0, min(integers[7], len(weights)), 0, integers, weights)
+    n, at = numbers_1(text, words, at, 0, min(integers[7], len(weights)), 0, len(weights), integers, weights)
     return t.end_of_line_1(text, at, end) if n == integers[7] else -1
 
 
@@ -381,13 +381,14 @@ def settle_event(
 
 @kernel
 def read_events3(
-    text: NDArray[np.uint8], words: NDArray[np.uint64], starts: NDArray[np.int64], n_names: int,
+    text: NDArray[np.uint8], words: NDArray[np.uint64], starts: NDArray[np.int64], n_names: int, n_kept: int,
     particles: Particles, vertices: Vertices, weights: NDArray[np.float64], events: Events,
 ) -> None:  # fmt: skip
     """Read the events text[starts[k]:starts[k + 1]] of Asciiv3 with `n_names` names of weights (0: any number of them).
 
-    Arrays must have room for a particle in `hepmc_text.SHORTEST_PARTICLE` bytes each, and so on. Rows of a bad event are
-    used again for the next one.
+    Of momentum, energy and mass the first `n_kept` are kept; the others need only be numbers.
+
+    Arrays must have room for a particle and a vertex in each line. Rows of a bad event are used again for the next one.
     """
     rows, size = np.zeros(3, dtype=np.int64), np.zeros(4, dtype=np.int64)
     factors, position = np.empty(3), np.empty(4)
@@ -398,7 +399,7 @@ def read_events3(
         size[:] = 0
         own, theirs = free_rows(particles, vertices, rows)
         fault, line = read_event3(
-            text, words, starts[k], starts[k + 1], n_names, own, theirs, weights[rows[2] :], factors, position,
+            text, words, starts[k], starts[k + 1], n_names, n_kept, own, theirs, weights[rows[2] :], factors, position,
             events.info[k], size,
         )  # fmt: skip
         if fault == t.FINE:
@@ -408,7 +409,7 @@ def read_events3(
 
 @kernel
 def read_events2(
-    text: NDArray[np.uint8], words: NDArray[np.uint64], starts: NDArray[np.int64],
+    text: NDArray[np.uint8], words: NDArray[np.uint64], starts: NDArray[np.int64], n_kept: int,
     particles: Particles, vertices: Vertices, weights: NDArray[np.float64], events: Events,
 ) -> None:  # fmt: skip
     """Read events of IO_GenEvent, as `read_events3` does those of Asciiv3."""
@@ -421,7 +422,17 @@ def read_events2(
         size[:] = 0
         own, theirs = free_rows(particles, vertices, rows)
         fault, line, beam = read_event2(
-            text, words, starts[k], starts[k + 1], own, theirs, weights[rows[2] :], factors, events.info[k], size
+            text,
+            words,
+            starts[k],
+            starts[k + 1],
+            n_kept,
+            own,
+            theirs,
+            weights[rows[2] :],
+            factors,
+            events.info[k],
+            size,
         )
         if fault == t.FINE:
             fault = finish_event(own, theirs, size, factors, position, beam, events.origin[k])

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LARGEST_CODE = 2**31 - 1  # PDG codes have ten digits at most; so do all ids and counts
-SHORTEST_PARTICLE = 20  # bytes of "P 1 0 1 0 0 0 0 0 1\n"
-SHORTEST_VERTEX = 10  # bytes of "V -1 0 []\n"
 LONGEST_INFO = 12  # numbers of an attribute that are looked at
 # Columns of `Events.info`: heavy ion, cross section, partons.
 HEAVY_ION, CROSS_SECTION, PARTONS, N_INFO = 0, 6, 8, 15
@@ -228,8 +226,8 @@ def keep_1(which: int, values: NDArray[np.float64], n: int, info: NDArray[np.flo
 @kernel
 def find_marks(
     text: NDArray[np.uint8], begin: int, end: int, positions: NDArray[np.int64], lines: NDArray[np.int64]
-) -> int:
-    """Find where lines in text[begin:end] start with "E " or "HepMC::": how many there are.
+) -> tuple[int, int]:
+    """Find where lines in text[begin:end] start with "E " or "HepMC::": how many there are, and how many line ends.
 
     Fills `positions`, and `lines` with the number of line ends between `begin` and each. text[begin - 1] is a line end.
     """
@@ -252,4 +250,4 @@ def find_marks(
                     n += 1
         n_lines += int(n_new)
         at = stop
-    return n
+    return n, n_lines

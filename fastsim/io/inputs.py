@@ -51,7 +51,7 @@ def may_be_text(name: str) -> bool:
     return Path(name).suffix.lower() not in (*RECIPES, ".root", ".lhe")
 
 
-def open_source(name: str, streams: Streams, *, allow_truncated: bool = False) -> Source:
+def open_source(name: str, streams: Streams, *, allow_truncated: bool = False, has_mass: bool = True) -> Source:
     """The source that reads an input: a file, a pipe, a URL, a recipe, or "-" for standard input.
 
     Raises InputError (CardError for a recipe) if it cannot be read, or is of no format that is known.
@@ -67,7 +67,7 @@ def open_source(name: str, streams: Streams, *, allow_truncated: bool = False) -
             raise UsageError(what, where=stream.name, hint="copy it to a file first")
         return root_events.RootEvents(name)
     kind = next((kind for recognises, kind in _TEXTS if recognises(stream.start[:4096])), None)
-    return kind(stream) if kind else TextSource(stream, allow_truncated=allow_truncated)
+    return kind(stream) if kind else TextSource(stream, allow_truncated=allow_truncated, has_mass=has_mass)
 
 
 def read_blocks(
@@ -78,6 +78,7 @@ def read_blocks(
     limits: Limits,
     records: list[InputRecord],
     allow_truncated: bool = False,
+    has_mass: bool = True,
 ) -> Iterator[Item]:
     """Blocks of all inputs as one stream with one numbering of events.
 
@@ -88,7 +89,7 @@ def read_blocks(
     for name in names:
         if events.end is not None and position >= events.end:
             break
-        source = open_source(name, streams, allow_truncated=allow_truncated)
+        source = open_source(name, streams, allow_truncated=allow_truncated, has_mass=has_mass)
         try:
             for block in source.blocks(position, events, limits):
                 yield Item(block, bytes_done + block.bytes_read)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastsim import columns as c
-from fastsim.errors import InputError
+from fastsim.errors import InputError, UsageError
 from fastsim.io.records import BEAM, Rows, build_vertices, mothers_in_range, to_read
 from fastsim.io.stream import ByteStream, segments
 from fastsim.source import InputRecord
@@ -195,7 +195,10 @@ class _UnreadableError(Exception):
 
 def _parse(header: bytes, texts: Sequence[bytes]) -> tuple[Any, list[Any]]:
     """The file object and the events that pylhe makes of a header and the texts of events."""
-    import pylhe  # noqa: PLC0415  (1 s that other formats do not need)
+    try:
+        import pylhe  # noqa: PLC0415  (1 s that other formats do not need)
+    except ImportError:
+        raise UsageError("reading LHEF needs pylhe", hint="pip install 'fastsim[lhef]'") from None
 
     n_ends = {text.count(_END) for text in texts}
     if n_ends - {1}:

@@ -188,3 +188,43 @@ def primary_vertex(
         if not is_entered[vertex]:
             return vertex
     return -1
+
+
+@kernel
+def link_family(
+    offsets: NDArray[np.int64], vertex_offsets: NDArray[np.int64],
+    production_vertex: NDArray[np.int32], end_vertex: NDArray[np.int32], n_before: int,
+    order: NDArray[np.int64], row: NDArray[np.int64], mothers: NDArray[np.int32], daughters: NDArray[np.int32],
+) -> None:  # fmt: skip
+    """Bring siblings together, behind the first of them, and link families by the rows that they then have.
+
+    `order` (n,) becomes the particles in their new order, `row` (n,) the new row of each particle, from `n_before` on;
+    `mothers` and `daughters` (n, 2), in the new order, the first and last row of each, -1 if there are none.
+    """
+    for event in range(len(offsets) - 1):
+        begin, end = offsets[event], offsets[event + 1]
+        n_vertices = vertex_offsets[event + 1] - vertex_offsets[event]
+        first, rows = group_by_origin(production_vertex[begin:end], n_vertices)
+        k = begin
+        for i in range(begin, end):
+            vertex = production_vertex[i]
+            if vertex < 0:
+                order[k], row[i] = i, n_before + k
+                k += 1
+            elif begin + rows[first[vertex]] == i:
+                for sibling in rows[first[vertex] : first[vertex + 1]]:
+                    order[k], row[begin + sibling] = begin + sibling, n_before + k
+                    k += 1
+        low, high = np.full(n_vertices, -1, dtype=np.int64), np.full(n_vertices, -1, dtype=np.int64)
+        for i in range(begin, end):
+            vertex = end_vertex[i]
+            if vertex >= 0:
+                low[vertex] = row[i] if low[vertex] < 0 else min(low[vertex], row[i])
+                high[vertex] = max(high[vertex], row[i])
+        for k in range(begin, end):
+            origin, vertex = production_vertex[order[k]], end_vertex[order[k]]
+            mothers[k, 0] = low[origin] if origin >= 0 else -1
+            mothers[k, 1] = high[origin] if origin >= 0 else -1
+            has_daughters = vertex >= 0 and first[vertex] < first[vertex + 1]
+            daughters[k, 0] = row[begin + rows[first[vertex]]] if has_daughters else -1
+            daughters[k, 1] = row[begin + rows[first[vertex + 1] - 1]] if has_daughters else -1

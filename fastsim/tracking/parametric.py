@@ -20,7 +20,7 @@ from fastsim.kernels.helix import arc_length_1, curvature_1, perigee_1, wrap_1
 from fastsim.kernels.lookup import LutTable, lookup_1
 from fastsim.module import Made
 from fastsim.rng import Key, Word, normals_1, uniforms_1
-from fastsim.species import SPECIES, UNKNOWN_CHARGE, species_of
+from fastsim.species import SPECIES, UNKNOWN_CHARGE, of_each, species_of
 from fastsim.tracking import (
     BORN_OUTSIDE,
     CANDIDATE,
@@ -331,7 +331,7 @@ class ParametricTracking:
     def apply(self, batch: EventBatch, streams: Streams) -> Made:
         """Classify all particles and smear the candidates."""
         pdg, charge = batch[c.PDG], batch[c.CHARGE_TRUE]
-        species = species_of(pdg)
+        species = of_each(pdg, species_of)
         species[self._table.row[species] < 0] = -1  # row[-1] is some species': it stays -1 then
         px, py, pz = (batch[column] for column in c.MOMENTUM)
         position = production_points(batch)

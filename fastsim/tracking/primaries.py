@@ -15,7 +15,7 @@ import numpy as np
 from fastsim import columns as c
 from fastsim.kernels.ancestry import mark_decayed, mark_from_long_lived
 from fastsim.module import Made
-from fastsim.species import UNKNOWN_CHARGE, charges_of, is_long_lived
+from fastsim.species import UNKNOWN_CHARGE, charges_of, is_long_lived, of_each
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,8 +38,7 @@ class Primaries:
     def apply(self, batch: EventBatch, streams: Streams) -> Made:
         """Walk over the records of a batch."""
         del streams
-        codes, which = np.unique(batch[c.PDG], return_inverse=True)
-        charge, long_lived = charges_of(codes)[which], is_long_lived(codes)[which]
+        charge, long_lived = of_each(batch[c.PDG], charges_of), of_each(batch[c.PDG], is_long_lived)
         record = (batch.offsets["particle"], batch.offsets["vertex"], batch[c.PRODUCTION_VERTEX], batch[c.END_VERTEX])
         decayed = np.zeros(len(charge), dtype=np.bool_)
         mark_decayed(*record, batch[c.PDG], long_lived & (batch[c.STATUS] == 2), decayed)
@@ -57,10 +56,9 @@ class Primaries:
         )
 
     def _dnch_deta(self, batch: EventBatch, selected: NDArray[np.bool_]) -> NDArray[np.float64]:
-        px, py, pz = (batch[column] for column in c.MOMENTUM)
-        central = selected & (np.abs(pz) < math.sinh(self._eta_max) * np.hypot(px, py))
-        total = np.concatenate([[0], np.cumsum(central)])
-        offsets = batch.offsets["particle"]
-        counted = (total[offsets[1:]] - total[offsets[:-1]]) / (2.0 * self._eta_max)
+        rows = np.flatnonzero(selected)
+        px, py, pz = (batch[column][rows] for column in c.MOMENTUM)
+        central = rows[np.abs(pz) < math.sinh(self._eta_max) * np.hypot(px, py)]
+        counted = np.diff(np.searchsorted(central, batch.offsets["particle"])) / (2.0 * self._eta_max)
         given = batch[c.DNCH_DETA_GIVEN]
         return np.where(np.isnan(given), counted, given)

@@ -47,6 +47,11 @@ class Streams:
         digest = hashlib.blake2b(f"fastsim/1|{self.run_seed}|{stream}".encode(), digest_size=8).digest()
         return Key(np.uint64(int.from_bytes(digest[:4], "little")), np.uint64(int.from_bytes(digest[4:], "little")))
 
+    def of(self, purpose: str) -> Streams:
+        """Streams of their own for something beside the run's events, such as the pile-up's."""
+        digest = hashlib.blake2b(f"fastsim/1|{self.run_seed}|of {purpose}".encode(), digest_size=8).digest()
+        return Streams(int.from_bytes(digest, "little"))
+
 
 @kernel
 def philox_1(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,7 +16,7 @@ from fastsim.errors import CardError, FastsimError, InputError
 from fastsim.generate.beam_spot import shift_events
 from fastsim.generate.pile_up import overlay
 from fastsim.io import aod, hepmc
-from fastsim.io.inputs import check_exists, may_be_text, read_all, read_blocks
+from fastsim.io.inputs import check_exists, may_be_text, read_blocks, read_minimum_bias
 from fastsim.io.rootio import refuse_existing
 from fastsim.luts.store import LutSet, get_luts, no_table, without_numbers
 from fastsim.pipeline import Pipeline
@@ -62,6 +63,14 @@ class Simulation:
     beam_spot: BeamSpot | None = None
     pile_up: PileUp | None = None
     minimum_bias: EventBatch | None = None
+
+    def limits(self, batch_size: int) -> Limits:
+        """How large a block of events may be, so that it is not too large with its pile-up."""
+        n_more = 0.0
+        if self.pile_up and self.minimum_bias and self.minimum_bias.n_events:
+            n_more = self.pile_up.mean * self.minimum_bias.n_rows("particle") / self.minimum_bias.n_events
+        n_events = min(batch_size, max(1, int(BATCH_PARTICLES / n_more))) if n_more else batch_size
+        return Limits(n_events, BATCH_PARTICLES)
 
     def __call__(self, item: Item) -> Processed:
         """Read and simulate a block."""
@@ -183,7 +192,7 @@ def simulate_files(
     records: list[InputRecord] = []
     total = sum(Path(name).stat().st_size for name in names if Path(name).is_file())
     items = read_blocks(
-        names, Streams(loaded.card.seed), events=Range(*events), limits=Limits(batch_size, BATCH_PARTICLES), records=records,
+        names, job.simulation.streams, events=Range(*events), limits=job.simulation.limits(batch_size), records=records,
         allow_truncated=allow_truncated, has_mass=c.MASS in {*aod.NEEDS, *job.simulation.pipeline.needs},
     )  # fmt: skip
     output = loaded.card.output
@@ -191,7 +200,7 @@ def simulate_files(
         Path(out), events_per_frame=output.events_per_frame, compression_level=output.compression_level
     )
     progress.events(0, 0, total)
-    with writer.file:
+    with closing(items), writer.file:
         for item, done in map_in_order(job.simulation, _timed(items, summary), workers):
             _accept(done, summary, max_bad_events)
             begin = time.perf_counter()
@@ -240,11 +249,12 @@ def simulate(
     summary = Summary()
     job = _prepare(loaded, names, Silent(), summary)
     records: list[InputRecord] = []
-    limits = Limits(batch_size, BATCH_PARTICLES)
-    for item in read_blocks(names, Streams(loaded.card.seed), events=Range(*events), limits=limits, records=records):
-        done = job.simulation(item)
-        _accept(done, summary, max_bad_events=0)
-        yield done.batch.to_awkward()
+    streams, limits = job.simulation.streams, job.simulation.limits(batch_size)
+    with closing(read_blocks(names, streams, events=Range(*events), limits=limits, records=records)) as items:
+        for item in items:
+            done = job.simulation(item)
+            _accept(done, summary, max_bad_events=0)
+            yield done.batch.to_awkward()
     _check_range(events, records, summary)
 
 
@@ -273,7 +283,8 @@ def _prepare(loaded: LoadedCard, names: Sequence[str], progress: Progress, summa
     records: list[InputRecord] = []
     if pile_up:
         start = time.perf_counter()
-        minimum_bias, records = read_all([pile_up.file] if isinstance(pile_up.file, str) else pile_up.file, streams)
+        files = [pile_up.file] if isinstance(pile_up.file, str) else pile_up.file
+        minimum_bias, records = read_minimum_bias(files, streams.of("pile_up"))
         summary.seconds["read pile-up"] = time.perf_counter() - start
     return Job(luts, Simulation(pipeline, streams, loaded.card.beam_spot, pile_up, minimum_bias), records)
 

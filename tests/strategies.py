@@ -125,7 +125,7 @@ def events3(draw, n_names=0, plain=False):
         body = draw(st.permutations(body))
     n_weights = n_names or draw(st.integers(1 if plain else 0, 3))
     weights = (
-        [" ".join(["W", *(draw(PLAIN_WEIGHTS if plain else WEIGHTS) for _ in range(n_weights))])]
+        [" ".join(["W", *(draw(PLAIN_WEIGHTS if plain or k == 0 else WEIGHTS) for k in range(n_weights))])]
         if n_weights or draw(st.booleans())
         else []
     )
@@ -164,7 +164,8 @@ def events2(draw, plain=False):
         lines += [particle(i) for i in (*orphans, *out)]
     beam = draw(st.sampled_from([0, *codes.values()]))
     random = draw(st.lists(st.integers(0, 2**80).map(str), max_size=2))
-    weights = draw(st.lists(PLAIN_WEIGHTS if plain else WEIGHTS, min_size=int(plain), max_size=3))
+    weights = draw(st.lists(PLAIN_WEIGHTS, min_size=int(plain), max_size=1))  # the first must be finite
+    weights += draw(st.lists(PLAIN_WEIGHTS if plain else WEIGHTS, max_size=2 * len(weights)))
     head = " ".join(
         [
             f"E {draw(st.integers(0, 99))} -1 {draw(NUMBERS)} {draw(NUMBERS)} {draw(NUMBERS)} 0 0 {n_vertices} {beam} 0",

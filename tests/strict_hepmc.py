@@ -431,11 +431,12 @@ class Draft:
         order = _upstream_first(len(points), production, end)
         scaled = [tuple(x * f for x, f in zip(p, (length, length, length, time), strict=True)) for p in points]
         origin = tuple(x * f for x, f in zip(self.origin, (length, length, length, time), strict=True))
-        _need(all(math.isfinite(x) for p in (*scaled, origin) for x in p), "a position is not finite")
+        _need(all(abs(x) < FLOAT32_MAX for p in (*scaled, origin) for x in p), "a position is not finite")
         for vertex in order:
             if not any(points[vertex]):
                 upstream = production[first_in[vertex]] if first_in[vertex] >= 0 else -1
                 scaled[vertex] = scaled[upstream] if upstream >= 0 else origin
+        _need(all(abs(x) < FLOAT32_MAX for x in self.weights[:1]), "the weight is not finite")
         momenta = [tuple(x * energy_unit for x in momentum) for _, _, momentum in particles]
         _need(all(abs(x) < FLOAT32_MAX for p in momenta for x in p), "a momentum is not finite")
         status = [s for _, s, _ in particles]

@@ -60,6 +60,9 @@ def main() -> None:
         what = "interrupted" if is_ctrl_c else f"stopped by {signal}"
         err.print(f"[bold red]{what}:[/] nothing is left under the name of the output", highlight=False)
         sys.exit(INTERRUPTED if is_ctrl_c else 75)
+    except MemoryError:
+        err.print("[bold red]error:[/] out of memory; try fewer --workers, or a smaller --batch-size", highlight=False)
+        sys.exit(75)
     except Exception as error:  # noqa: BLE001  (whatever nobody foresaw)
         if isinstance(error, OSError) and isinstance(
             full := cannot_write(error, error.filename or "a cache"), OutputError

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PADDING = 64  # zeros behind the text: no kernel looks farther than this beyond a byte that it has seen
-TOO_LARGE = 1 << 62
+TOO_LARGE = 1 << 62  # stands for integers of more than 18 digits
+_NEARLY_TOO_LARGE = TOO_LARGE >> 4
 LONGEST = 4000  # characters of a number; what is longer is none
 
 _SMALLEST_POWER, _LARGEST_POWER = -342, 308  # powers of ten beyond which every double is 0 or infinite
@@ -249,7 +250,7 @@ def numbers_1(
             begin, number = i, 0
             digit = np.int64(text[i]) - 48
             while 0 <= digit <= 9:
-                number = 10 * number + digit
+                number = 10 * number + digit if number < _NEARLY_TOO_LARGE else number
                 i += _1
                 digit = np.int64(text[i]) - 48
             n_digits = np.int64(i - begin)
@@ -302,19 +303,3 @@ def eight_1(word: np.uint64) -> np.uint64:
     word = (word * _10 + (word >> _8)) & _PAIRS
     word = (word * _100 + (word >> _16)) & _QUADS
     return (word * _10000 + (word >> _32)) & _LOW_32
-
-
-@kernel
-def integer_1(text: NDArray[np.uint8], at: int) -> tuple[int, int]:
-    """The whole number that starts at `at`: its value (2^62 from 19 digits on) and where it ends, -1 if there is none."""
-    is_negative = text[at] == 45
-    begin = at + int(is_negative or text[at] == 43)
-    i, value = begin, 0
-    digit = np.int64(text[i]) - 48
-    while 0 <= digit <= 9:
-        value = 10 * value + digit
-        i += 1
-        digit = np.int64(text[i]) - 48
-    if i - begin > 18:
-        value = TOO_LARGE if i - begin <= LONGEST else 0
-    return (-value if is_negative else value), (i if begin < i <= begin + LONGEST else -1)

@@ -115,6 +115,17 @@ def empty_block(version: int) -> TextBlock:
     return TextBlock("", np.zeros(PADDING, dtype=np.uint8), nothing, nothing, 0, version, 0, 0)
 
 
+def _unescaped(text: str) -> str:
+    r"""Text with its line ends back, which HepMC3 writes as \|, and \\ for \."""
+    return re.sub(r"\\(.)", lambda found: "\n" if found[1] == "|" else found[1], text)
+
+
+def _names_of_weights2(text: bytes) -> list[str]:
+    """Names of weights in an event of HepMC2: N 2 "one" "other"."""
+    found = re.search(rb"^N \d+((?: +\"[^\"\n]*\")+)", text, re.MULTILINE)
+    return [name.decode(errors="replace") for name in re.findall(rb'"([^"]*)"', found[1])] if found else []
+
+
 def _number(text: NDArray[np.uint8]) -> str:
     """The generator's number of an event, as written."""
     words = text[:64].tobytes().split()
@@ -205,6 +216,7 @@ class TextSource:
         self._has_mass = has_mass
         self._is_truncated = False
         self._listing: _Listing | None = None  # the one that is open
+        self._is_new = False  # no event of it was met yet
         self._version = -1  # line of a version that no listing has followed yet, -1 if there is none
         self._info: dict[str, Any] = {}
         self._line = 1  # where the buffer begins
@@ -231,7 +243,10 @@ class TextSource:
 
     def record(self) -> InputRecord:
         """See `fastsim.source.Source`."""
-        info = {**self._info, **({"truncated": True} if self._is_truncated else {})}
+        info = {
+            **{name: values for name, values in self._info.items() if values},
+            **({"truncated": True} if self._is_truncated else {}),
+        }
         n_events = self._position - self._first_event
         return InputRecord(self.path, self.stream.finish(), self._first_event, n_events, info)
 
@@ -265,9 +280,8 @@ class TextSource:
         """Blocks of the events that are whole in the buffer. What goes on behind its end stays in it."""
         marks = self._find_marks(buffer, is_open=is_open)
         before = buffer.data[buffer.begin : marks.begin[0] if len(marks.begin) else buffer.end]
-        if (len(marks.begin) or not is_open) and before.tobytes().strip(
-            b" \t\r\n"
-        ):  # only possible before the first mark
+        # Only possible before the first mark.
+        if (len(marks.begin) or not is_open) and before.tobytes().strip(b" \t\r\n"):
             raise not_hepmc(self.path, before.tobytes())
         n = len(marks.begin) - int(is_open)
         goes_on = not is_open and n > 0 and not marks.is_control[-1]  # the last event, which no footer closes
@@ -314,6 +328,9 @@ class TextSource:
         """Events first:end of the buffer."""
         begin, stop = int(marks.begin[first]), int(marks.end[end - 1])
         version, names = self._listing or (3, 0)
+        if version == 2 and self._is_new:
+            self._note("weight_names", _names_of_weights2(buffer.data[begin : marks.end[first]].tobytes()))
+        self._is_new = False
         return TextBlock(
             self.path, buffer.data[begin : stop + PADDING], np.append(marks.begin[first:end], stop) - begin,
             marks.line[first : end + 1], self._position, version, names, self.stream.hashed.n_bytes, self._has_mass,
@@ -321,9 +338,13 @@ class TextSource:
 
     def _find_marks(self, buffer: _Buffer, *, is_open: bool) -> _Marks:
         """Where events and control lines start; the last few bytes of an open buffer are too few to tell."""
-        size = buffer.end - buffer.begin
-        begin, line = np.empty(size // 2 + 1, dtype=np.int64), np.empty(size // 2 + 1, dtype=np.int64)
-        n, n_lines = t.find_marks(buffer.data, buffer.begin, buffer.end - (7 if is_open else 0), begin, line)
+        n, room = 0, 1024
+        while n == 0 or n > room:
+            room = max(room, n)
+            begin, line = np.empty(room, dtype=np.int64), np.empty(room, dtype=np.int64)
+            n, n_lines = t.find_marks(buffer.data, buffer.begin, buffer.end - (7 if is_open else 0), begin, line)
+            if n == 0:
+                break
         begin, line = begin[:n], np.append(line[:n], n_lines) + self._line
         return _Marks(begin, np.append(begin[1:], buffer.end), line, buffer.data[begin] == ord("H"))
 
@@ -346,6 +367,7 @@ class TextSource:
                     "a line that no header has, before the first event", line + segment.count(b"\n", 0, stray.start())
                 )
             self._listing = self._header(segment[start.end() :], _VERSIONS[start[1]])
+            self._is_new = True
             self._version = -1
         elif _END.match(segment):
             if not self._listing:
@@ -366,15 +388,21 @@ class TextSource:
         words: dict[str, list[str]] = {"W": [], "T": []}
         for entry in text.decode(errors="replace").split("\n"):
             if version == 3 and entry[:1] in words and entry[1:2] in (" ", "\t"):
-                words[entry[0]].append(entry[2:].removesuffix("\r").replace("\\|", "\n").replace("\\\\", "\\"))
+                words[entry[0]].append(_unescaped(entry[2:].removesuffix("\r")))
         names = [name for entry in words["W"] for name in entry.split("\n") if name.strip()]
-        for key, values in (
-            ("weight_names", names),
-            ("generators", [" ".join(tool.split("\n")).strip() for tool in words["T"]]),
-        ):
-            if values and self._info.setdefault(key, values) != values:
-                self._info[key] = [*self._info[key], *(value for value in values if value not in self._info[key])]
+        self._note("weight_names", names)
+        self._note("generators", [" ".join(tool.split("\n")).strip() for tool in words["T"]])
         return _Listing(version, len(names))
+
+    def _note(self, what: str, values: list[str]) -> None:
+        """Keep what a listing says of all its events; by the first event from where it holds, if listings differ."""
+        known = self._info.get(what)
+        if known is None and self._position == self._first_event:
+            self._info[what] = values
+        elif isinstance(known, dict):
+            known[str(self._position)] = values
+        elif (known or []) != values:
+            self._info[what] = {str(self._first_event): known or [], str(self._position): values}
 
     def _check_start(self, data: NDArray[np.uint8]) -> None:
         start = data[:4096].tobytes().lstrip(b" \t\r\n")

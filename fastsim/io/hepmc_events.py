@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _NOT_SEEN = -2  # mother of a particle whose line has not come
 _PENDING = -2  # end of a particle that is a mother by shorthand: its vertex has no line, and no number yet
 _SHORTHAND = -10  # mothers at or below: -10 - row of the particle that ends where this one comes from
-LARGEST = float(np.finfo(np.float32).max)  # files hold float32
+LARGEST = t.LARGEST
 # So that numba sees plain numbers, not attributes of a module.
 _P, _V, _U, _W, _A, _C, _F, _H = 80, 86, 85, 87, 65, 67, 70, 72
 _IGNORED_3 = np.isin(np.arange(256), np.frombuffer(b"TNHFC", dtype=np.uint8))
@@ -126,7 +126,7 @@ def read_event3(  # noqa: PLR0911  (long, because calls that take arrays cost as
                 return t.BAD_VERTEX3, line
             for axis in range(4):
                 value = values[axis] * factors[1 if axis < 3 else 2]
-                if not np.isfinite(value):
+                if not abs(value) < LARGEST:
                     return t.NOWHERE, line
                 vertices.position[axis, row] = value
             vertices.label[row] = 1
@@ -142,6 +142,8 @@ def read_event3(  # noqa: PLR0911  (long, because calls that take arrays cost as
             if at < 0 or n_weights >= 0:
                 return t.BAD_WEIGHTS, line
             n_weights = n
+            if n > 0 and not abs(weights[0]) < LARGEST:
+                return t.BAD_WEIGHTS, line
         elif kind == _A:
             which, at = t.attribute_1(text, at + 1, end)
             if which > 0:
@@ -168,7 +170,7 @@ def place_1(point: NDArray[np.float64], factors: NDArray[np.float64], position: 
     is_finite = True
     for axis in range(4):
         value = point[axis] * factors[1 if axis < 3 else 2]
-        is_finite &= np.isfinite(value)
+        is_finite &= abs(value) < LARGEST
         position[axis, row] = value
     return is_finite
 
@@ -309,7 +311,7 @@ def read_start2(
     if n < 1 or not 0 <= integers[7] <= _LARGEST_CODE:
         return -1
     n, at = numbers_1(text, words, at, 0, min(integers[7], len(weights)), 0, len(weights), integers, weights)
-    return t.end_of_line_1(text, at, end) if n == integers[7] else -1
+    return t.end_of_line_1(text, at, end) if n == integers[7] and (n == 0 or abs(weights[0]) < LARGEST) else -1
 
 
 @kernel
@@ -352,7 +354,7 @@ def finish_event(
     """Find positions where none are given, and the primary vertex: the fault, if the event is no physics."""
     for axis in range(4):
         position[axis] *= factors[1 if axis < 3 else 2]
-        if not np.isfinite(position[axis]):
+        if not abs(position[axis]) < LARGEST:
             return t.NOWHERE
     production, end = particles.production[: size[0]], particles.end[: size[0]]
     if not complete_positions(production, end, position, vertices.position[:, : size[1]], vertices.mother[: size[1]]):

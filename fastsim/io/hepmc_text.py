@@ -1,6 +1,6 @@
 """Words and lines of HepMC text, and the arrays that they go to: what both formats share (`hepmc_events` has the rest).
 
-Grammar: HepMC3's ReaderAscii.cc and ReaderAsciiHepMC2.cc, and docs/formats.md, which says what is refused.
+Grammar: HepMC3's ReaderAscii.cc and ReaderAsciiHepMC2.cc, and docs/inputs.md, which says what is refused.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from fastsim.units import GeV, MeV, cm, cm_over_c, mm, mm_over_c
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+LARGEST = float(np.finfo(np.float32).max)  # files hold float32
 LARGEST_CODE = 2**31 - 1  # PDG codes have ten digits at most; so do all ids and counts
 LONGEST_INFO = 12  # numbers of an attribute that are looked at
 # Columns of `Events.info`: heavy ion, cross section, partons.
@@ -28,7 +29,7 @@ FAULTS = (
     "this line belongs to no event",
     "the event must start with: E number n_vertices n_particles [@ x y z t]",
     "units must stand before particles and vertices, once, and be: U GEV|MEV MM|CM",
-    "the number of weights must be that of their names, and there must be one line of them",
+    "weights must be as many as their names, on one line, and the first of them finite and below 3.4e38",
     "a particle must be: P id mother pdg px py pz e m status",
     "a particle's id must lie within the number of particles and differ from the others",
     "a mother must be a particle or a vertex of this event, and not the particle itself",
@@ -44,7 +45,7 @@ FAULTS = (
     "a particle ends in a vertex that is not there, or in the one that it comes from",
     "the particles are their own ancestors",
     "momenta, energies and masses must be finite, and below 3.4e38 GeV",
-    "positions must be finite",
+    "positions must be finite, and below 3.4e38 cm",
 )
 (
     FINE, NO_LINE, BAD_EVENT3, BAD_UNITS, BAD_WEIGHTS, BAD_PARTICLE3, BAD_ID, BAD_MOTHER, BAD_VERTEX3, BAD_VERTEX_ID, BAD_END,
@@ -229,7 +230,8 @@ def find_marks(
 ) -> tuple[int, int]:
     """Find where lines in text[begin:end] start with "E " or "HepMC::": how many there are, and how many line ends.
 
-    Fills `positions`, and `lines` with the number of line ends between `begin` and each. text[begin - 1] is a line end.
+    Fills `positions`, and `lines` with the number of line ends between `begin` and each, as far as there is room.
+    text[begin - 1] is a line end.
     """
     n, n_lines, at = 0, 0, begin
     while at < end:
@@ -246,7 +248,8 @@ def find_marks(
                     continue
                 is_event = text[i] == 69 and text[i + 1] == 32
                 if is_event or is_name_1(text, i, _CONTROL):
-                    positions[n], lines[n] = i, n_before
+                    if n < len(positions):
+                        positions[n], lines[n] = i, n_before
                     n += 1
         n_lines += int(n_new)
         at = stop

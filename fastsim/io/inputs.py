@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from fastsim import columns as c
-from fastsim.errors import InputError, UsageError
+from fastsim.errors import FastsimError, InputError, UsageError
 from fastsim.events import EventBatch, offsets_from_counts
 from fastsim.generate.gun import Gun
 from fastsim.generate.pythia import Pythia
 from fastsim.io import hepevt, lhef, root_events
 from fastsim.io.hepmc import TextSource
 from fastsim.io.stream import ByteStream
-from fastsim.source import Limits, Range, no_events
+from fastsim.source import Limits, Range
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Sequence
+
+    from numpy.typing import NDArray
 
     from fastsim.columns import Table
     from fastsim.rng import Streams
@@ -44,6 +46,8 @@ def check_exists(names: Sequence[str]) -> None:
     for name in names:
         if name != "-" and "://" not in name and not Path(name).exists():
             raise InputError("no such file", where=name)
+    if list(names).count("-") > 1:
+        raise UsageError("standard input is given twice, and can be read once", where="-")
 
 
 def may_be_text(name: str) -> bool:
@@ -57,17 +61,23 @@ def open_source(name: str, streams: Streams, *, allow_truncated: bool = False, h
     Raises InputError (CardError for a recipe) if it cannot be read, or is of no format that is known.
     """
     recipe = RECIPES.get(Path(name).suffix.lower())
+    if recipe and "://" in name:
+        raise UsageError("recipes are not read from URLs", where=name, hint="copy it to a file first")
     if recipe:
         return recipe(name, streams)
     stream = ByteStream(name)
     if root_events.recognises(stream.start):
         stream.close()
-        if not stream.is_file:
-            what = "ROOT files cannot be read from pipes and URLs"
-            raise UsageError(what, where=stream.name, hint="copy it to a file first")
+        if not stream.is_file or stream.is_compressed:
+            what = "ROOT files cannot be read from pipes and URLs, or compressed once more"
+            raise UsageError(what, where=stream.name, hint="copy or unpack it to a file first")
         return root_events.RootEvents(name)
     kind = next((kind for recognises, kind in _TEXTS if recognises(stream.start[:4096])), None)
-    return kind(stream) if kind else TextSource(stream, allow_truncated=allow_truncated, has_mass=has_mass)
+    try:
+        return kind(stream) if kind else TextSource(stream, allow_truncated=allow_truncated, has_mass=has_mass)
+    except FastsimError:
+        stream.close()
+        raise
 
 
 def read_blocks(
@@ -79,7 +89,7 @@ def read_blocks(
     records: list[InputRecord],
     allow_truncated: bool = False,
     has_mass: bool = True,
-) -> Iterator[Item]:
+) -> Generator[Item]:
     """Blocks of all inputs as one stream with one numbering of events.
 
     `records` is filled with what each input was. Raises InputError naming file and line where an input is damaged. A block
@@ -101,24 +111,42 @@ def read_blocks(
         bytes_done += path.stat().st_size if path.is_file() else 0
 
 
-def read_all(names: Sequence[str], streams: Streams) -> tuple[EventBatch, list[InputRecord]]:
-    """All events of some inputs in one batch, kept in memory: minimum-bias events. Raises InputError at the first bad one."""
+def read_minimum_bias(names: Sequence[str], streams: Streams) -> tuple[EventBatch, list[InputRecord]]:
+    """All particles and vertices of some inputs in one batch, kept in memory. Raises InputError at the first bad event.
+
+    Final particles without a vertex get one, at their event's position: they are to move with it.
+    """
     records: list[InputRecord] = []
     batches = []
     for item in read_blocks(names, streams, events=Range(), limits=Limits(1000, 50_000), records=records):
         batch, bad = item.block.read()
         if bad:
             raise bad[0][1]
-        batches.append(batch)
-    return _join(batches), records
+        batches.append(_with_vertices(batch))
+    counts: dict[Table, NDArray[np.int64]] = {}
+    for table in _KEPT:
+        counts[table] = np.concatenate([np.zeros(0, dtype=np.int64), *(np.diff(b.offsets[table]) for b in batches)])
+    offsets = {table: offsets_from_counts(counts[table]) for table in _KEPT}
+    kept = [column for column in c.READ if column.table in _KEPT] if batches else []
+    return EventBatch(
+        offsets, {column: np.concatenate([batch[column] for batch in batches]) for column in kept}
+    ), records
 
 
-def _join(batches: list[EventBatch]) -> EventBatch:
-    """Batches behind one another, as one."""
-    if not batches:
-        return no_events()
-    counts: dict[Table, list[np.ndarray]] = {
-        table: [np.diff(batch.offsets[table]) for batch in batches] for table in batches[0].offsets
-    }
-    offsets = {table: offsets_from_counts(np.concatenate(parts)) for table, parts in counts.items()}
-    return EventBatch(offsets, {column: np.concatenate([batch[column] for batch in batches]) for column in c.READ})
+_KEPT: tuple[Table, ...] = ("particle", "vertex")
+
+
+def _with_vertices(batch: EventBatch) -> EventBatch:
+    """A batch in which all final particles have a production vertex."""
+    is_homeless = (batch[c.PRODUCTION_VERTEX] < 0) & (batch[c.STATUS] == 1)
+    if not is_homeless.any():
+        return batch
+    event = batch.event_index("particle")
+    n_vertices = np.diff(batch.offsets["vertex"])
+    needs = np.unique(event[is_homeless])
+    production = np.where(is_homeless, n_vertices[event], batch[c.PRODUCTION_VERTEX]).astype(np.int32)
+    columns = {c.PRODUCTION_VERTEX: production}
+    for position, true in zip(c.VERTEX_POSITION, c.VERTEX_TRUE, strict=True):
+        columns[position] = np.insert(batch[position], batch.offsets["vertex"][needs + 1], batch[true][needs])
+    n_vertices[needs] += 1
+    return batch.with_columns(columns, {"vertex": offsets_from_counts(n_vertices)})

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import bz2
-import io
 import lzma
 import queue
 import sys
 import threading
+import uuid
 from hashlib import sha256
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
-from isal import igzip, isal_zlib
+from isal import igzip_lib
 
 from fastsim.errors import InputError
 
@@ -26,36 +26,32 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 PIECE = 1 << 20
+_STEP = 1 << 16  # compressed bytes at once: at most the text of so many is lost where they are damaged
 _AHEAD = 4  # pieces that may wait to be taken
-# Leading bytes of compressed files: RFC 1952 (gzip), bzip2 and xz manuals, RFC 8878 (zstd). All take several members.
-_MAGIC: tuple[tuple[bytes, Callable[[Any], Any]], ...] = (
-    (b"\x1f\x8b", lambda file: cast("Any", igzip.IGzipFile)(fileobj=file, mode="rb")),
-    (b"BZh", bz2.BZ2File),
-    (b"\xfd7zXZ\x00", lzma.LZMAFile),
-    (b"\x28\xb5\x2f\xfd", zstd.ZstdFile),
+# Leading bytes of compressed files: RFC 1952 (gzip), bzip2 and xz manuals, RFC 8878 (zstd).
+_MAGIC: tuple[tuple[bytes, Callable[[], Any]], ...] = (
+    (b"\x1f\x8b", lambda: igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)),
+    (b"BZh", bz2.BZ2Decompressor),
+    (b"\xfd7zXZ\x00", lzma.LZMADecompressor),
+    (b"\x28\xb5\x2f\xfd", zstd.ZstdDecompressor),
 )
-_DAMAGED: tuple[type[Exception], ...] = (EOFError, lzma.LZMAError, cast("Any", isal_zlib.error), zstd.ZstdError)
+_DAMAGED: tuple[type[Exception], ...] = (EOFError, lzma.LZMAError, cast("Any", igzip_lib.error), zstd.ZstdError)
 
 
-class Hashed(io.RawIOBase):
-    """A file that keeps count and the sha256 of all bytes read from it."""
+class Hashed:
+    """Bytes of a file as it lies on disk, with their number and sha256 so far."""
 
     def __init__(self, raw: IO[bytes]) -> None:
         self.raw = raw
         self.hash = sha256()
         self.n_bytes = 0
 
-    def readable(self) -> bool:
-        """It is."""
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        """Read into a buffer, hashing; may read less than there is room for."""
-        view = memoryview(buffer)
-        n = cast("Any", self.raw).readinto(view)
-        self.hash.update(view[:n])
-        self.n_bytes += n
-        return int(n)
+    def read(self, n: int) -> bytes:
+        """At most `n` bytes; none at the end of the file."""
+        data = self.raw.read(n)
+        self.hash.update(data)
+        self.n_bytes += len(data)
+        return data
 
 
 class ByteStream:
@@ -67,11 +63,12 @@ class ByteStream:
     def __init__(self, path: str) -> None:
         self.path = path
         self.name = "standard input" if path == "-" else path
-        raw, self.size = _open(path)
         self.is_file = path != "-" and "://" not in path and Path(path).is_file()
-        self.hashed = Hashed(raw)
+        self.is_compressed = False
+        self.hashed = Hashed(_open(path))
         self._pieces: queue.Queue[bytes | Exception] = queue.Queue(_AHEAD)
-        self._is_closed = threading.Event()
+        self._is_closed = threading.Event()  # nobody wants more of the contents
+        self._is_left = False  # nor of the file
         self._is_done = False
         self._thread = threading.Thread(target=self._work, name=f"reading {self.name}", daemon=True)
         self._thread.start()
@@ -92,27 +89,27 @@ class ByteStream:
     def finish(self) -> str:
         """Read what is left and return the sha256 of the whole file as it lies on disk.
 
-        Empty for a pipe that was not read to its end: how much of it was read by then is chance.
+        Of a pipe that was not read to its end nobody knows how much was read by then: a random word, so that no two such
+        inputs look alike.
         """
         if not self._is_done and not self.is_file:
-            return ""
-        self._is_closed.set()  # decompress no more
+            return f"unknown-{uuid.uuid4().hex}"
+        self._is_closed.set()
         while not self._is_done:
             self._take()
         self._thread.join()
-        rest = bytearray(PIECE)
-        while not self.hashed.raw.closed and self.path != "-" and self.hashed.readinto(rest):
+        while not self.hashed.raw.closed and self.hashed.read(PIECE):
             pass
         return self.hashed.hash.hexdigest()
 
     def close(self) -> None:
-        """Let go of the file; a thread that waits for a pipe ends with it."""
+        """Let go of the file. A thread that waits for a pipe or a server closes it when it comes back."""
+        self._is_left = True
         self._is_closed.set()
         while not self._pieces.empty():
             self._pieces.get()
-        if self.is_file or "://" in self.path:  # their reads end
-            self._thread.join()
-        if self.path != "-" and not self._thread.is_alive():
+        self._thread.join(None if self.is_file else 0.1)
+        if not self._thread.is_alive():
             self.hashed.raw.close()
 
     def _next(self) -> bytes:
@@ -129,53 +126,75 @@ class ByteStream:
     def _take(self) -> bytes | Exception:
         piece = self._pieces.get()
         self._is_done = not isinstance(piece, bytes) or not piece
-        if self._is_done and not self._is_closed.is_set() and self.path != "-":
-            self.hashed.raw.close()  # read to its end, or as far as it goes
+        if piece == b"" and not self._is_closed.is_set():
+            self.hashed.raw.close()  # read to its end
         return piece
 
     def _work(self) -> None:
         """Life of the thread: pieces into the queue, an empty one or an exception at the end."""
+        end: bytes | Exception = b""
         try:
-            stream = self._decompressed()
-            while piece := b"" if self._is_closed.is_set() else stream.read(PIECE):
+            for piece in self._contents():
+                if self._is_closed.is_set():
+                    break
                 self._pieces.put(piece)
-            self._pieces.put(b"")
         except Exception as error:  # noqa: BLE001  (raised again where the pieces are read)
-            self._pieces.put(error)
+            end = error
+        self._pieces.put(end)
+        if self._is_left:
+            self.hashed.raw.close()
 
-    def _decompressed(self) -> Any:
-        buffered = io.BufferedReader(self.hashed, PIECE)
-        start = buffered.peek(8)[:8]
-        opener = next((opener for magic, opener in _MAGIC if start.startswith(magic)), None)
-        return opener(buffered) if opener else buffered
+    def _contents(self) -> Iterator[bytes]:
+        """The file decompressed; damage is told after all that came before it."""
+        data = self.hashed.read(PIECE)
+        while 0 < len(data) < 6 and (more := self.hashed.read(PIECE)):  # pipes may give less than the magic bytes
+            data += more
+        make = next((make for magic, make in _MAGIC if data.startswith(magic)), None)
+        self.is_compressed = make is not None
+        while data and make is None:
+            yield data
+            data = self.hashed.read(PIECE)
+        while data and make is not None:  # one member after another, zeros between them
+            member = make()
+            while not member.eof:
+                if member.needs_input and not data:
+                    data = self.hashed.read(_STEP)
+                    if not data:
+                        raise EOFError("it ends before its end-of-stream marker")
+                given, data = (data[:_STEP], data[_STEP:]) if member.needs_input else (b"", data)
+                if piece := member.decompress(given, PIECE):
+                    yield piece
+            data = (member.unused_data + data).lstrip(b"\0")
+            while not data and (more := self.hashed.read(_STEP)):
+                data = more.lstrip(b"\0")
 
 
-def _open(path: str) -> tuple[IO[bytes], int]:
-    """The raw file and its size, 0 if that is unknown."""
-    if path == "-":
-        return sys.stdin.buffer, 0
+def _open(path: str) -> IO[bytes]:
+    """The raw file, without a buffer."""
     if "://" in path:
         return _open_url(path)
+    if path == "-" and sys.stdin is None:
+        raise InputError("is closed", where="standard input")
     try:
-        return Path(path).open("rb", buffering=0), Path(path).stat().st_size
+        # Not sys.stdin.buffer: its lock, held by a thread that waits, would abort the interpreter's end.
+        return open(sys.stdin.fileno() if path == "-" else path, "rb", buffering=0, closefd=path != "-")
     except FileNotFoundError:
         raise InputError("no such file", where=path) from None
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror})", where=path) from None
 
 
-def _open_url(url: str) -> tuple[IO[bytes], int]:
+def _open_url(url: str) -> IO[bytes]:
     import fsspec  # noqa: PLC0415  (0.1 s that local files do not need)
 
+    streamed = {"block_size": 0} if url.startswith("http") else {}  # one request: not all servers give ranges
     try:
-        file = fsspec.open(url, "rb").open()
+        return cast("IO[bytes]", fsspec.open(url, "rb", **streamed).open())
     except ImportError as error:
-        raise InputError(
-            f"no library for {url.partition(':')[0]}:// ({error})", where=url, hint="pip install 'fastsim[remote]'"
-        ) from None
+        hint = "pip install 'fastsim[remote]'"
+        raise InputError(f"no library for {url.partition(':')[0]}:// ({error})", where=url, hint=hint) from None
     except Exception as error:  # whatever a protocol's library raises
-        raise InputError(f"cannot be read ({type(error).__name__}: {error})", where=url) from error
-    return file, int(getattr(file, "size", None) or 0)
+        raise InputError(f"cannot be read ({type(error).__name__}: {str(error).strip()})", where=url) from error
 
 
 def segments(stream: ByteStream, mark: re.Pattern[bytes]) -> Iterator[bytes]:

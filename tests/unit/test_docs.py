@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import typer
 
+from fastsim.cards.schema import Card
 from fastsim.cli import app
+from fastsim.generate.draws import Draw
+from fastsim.generate.gun import GunFile, Particles
+from fastsim.generate.pile_up import PileUp
 from fastsim.io.aod import TREES
+from fastsim.io.inputs import RECIPES
 from fastsim.module import Options
+from tests import every_source
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 TEXTS = {path.name: path.read_text() for path in [REPOSITORY / "README.md", *(REPOSITORY / "docs").glob("*.md")]}
@@ -55,6 +64,49 @@ def test_every_option_of_run_is_documented():
 def test_every_tree_is_documented():
     for tree in TREES:
         assert tree in TEXTS["guide.md"]
+
+
+def test_every_table_of_the_card_is_documented():
+    for name in Card.model_fields:
+        assert re.search(rf"\b{name}\b", EVERYTHING), name
+
+
+@pytest.mark.parametrize("model", [PileUp, GunFile, Particles, Draw], ids=lambda model: model.__name__)
+def test_every_key_of_recipes_and_pile_up_is_documented(model):
+    for name in model.model_fields:
+        assert re.search(rf"\b{name}\b", TEXTS["inputs.md"]), name
+
+
+def test_every_recipe_is_documented():
+    for suffix in RECIPES:
+        assert f"`{suffix}`" in TEXTS["inputs.md"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """What docs/inputs.md speaks of: files whose name is in their first line, and two of events."""
+    path = tmp_path_factory.mktemp("docs")
+    blocks = re.findall(r"^```(?:toml|ini)\n([#!] (\S+)\n.*?)^```", TEXTS["inputs.md"], re.MULTILINE | re.DOTALL)
+    assert sorted(name for _, name in blocks) == ["crowded.toml", "gun.toml", "pp.cmnd"]
+    for text, name in blocks:
+        (path / name).write_text(text)
+    for kind, name in (("hepmc3.gz", "a.hepmc.gz"), ("lhef", "b.lhe")):
+        (path / name).write_bytes(every_source.TEXTS[kind]())
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("line", re.findall(r"^\$ ((?!.*://).*fastsim run.*)$", TEXTS["inputs.md"], re.MULTILINE))
+def test_commands_and_examples_of_inputs_work(folder, line):
+    """As they stand, in a shell; but for those that need a server."""
+    search = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = {**os.environ, "PATH": search}
+    done = subprocess.run(
+        ["bash", "-c", line], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert (folder / line.split("--out ")[1].split()[0]).stat().st_size > 0
+    assert not re.search(r"\b0 events", done.stdout)
 
 
 def test_module_options_have_descriptions():

@@ -19,7 +19,7 @@ from fastsim.generate.gun import Gun
 from fastsim.generate.pythia import Pythia
 from fastsim.io.hepevt import HepevtEvents
 from fastsim.io.hepmc import TextSource
-from fastsim.io.inputs import check_exists, may_be_text, open_source, read_all, read_blocks
+from fastsim.io.inputs import check_exists, may_be_text, open_source, read_blocks, read_minimum_bias
 from fastsim.io.lhef import LhefEvents
 from fastsim.io.root_events import RootEvents
 from fastsim.io.stream import ByteStream
@@ -29,7 +29,7 @@ from tests import every_source, hepmc_files
 from tests.generated import assert_equal, assert_is_complete
 
 READERS = {
-    **{kind: TextSource for kind in every_source.TEXTS},
+    **dict.fromkeys(every_source.TEXTS, TextSource),
     **dict.fromkeys(every_source.ROOT_KINDS, RootEvents),
     "lhef": LhefEvents, "lhef.gz": LhefEvents, "hepevt": HepevtEvents, "gun": Gun, "pythia": Pythia,
 }  # fmt: skip
@@ -135,6 +135,13 @@ def test_inputs_behind_the_range_are_not_opened(inputs, tmp_path):
         read([inputs["hepmc3"], str(tmp_path / "broken")], (0, N + 1))
 
 
+@pytest.mark.parametrize("kind", ["gun", "pythia"])
+def test_recipes_tell_how_far_they_are(inputs, kind):
+    """For the progress bar, which counts bytes: the recipe's, evenly."""
+    size = os.path.getsize(inputs[kind])  # noqa: PTH202
+    assert read([inputs[kind]], limits=(1, 10**6))[1] == [size * i // N for i in range(1, N + 1)]
+
+
 def test_the_same_recipe_twice_gives_other_events(inputs):
     (first, second), _, _ = read([inputs["gun"]] * 2)
     assert not (first[c.MOMENTUM[0]] == second[c.MOMENTUM[0]]).any()
@@ -143,33 +150,54 @@ def test_the_same_recipe_twice_gives_other_events(inputs):
 # --- all of it in memory ---
 
 
-def test_read_all_is_the_blocks_behind_one_another(inputs):
+def test_minimum_bias_is_the_blocks_behind_one_another(inputs):
     names = [inputs[kind] for kind in ("hepmc2", "lhef", "gun")]
-    batch, records = read_all(names, Streams(1))
-    assert_is_complete(batch)
-    assert_equal([batch], read(names)[0])
+    batch, records = read_minimum_bias(names, Streams(1))
+    whole = read(names)[0]
+    for column in c.READ:
+        if column.table in ("particle", "vertex"):
+            expected = np.concatenate([part[column] for part in whole])
+            np.testing.assert_array_equal(batch[column], expected)
+        else:
+            assert column not in batch
     assert [record.n_events for record in records] == [N, N, N]
 
 
-def test_read_all_of_many_blocks(tmp_path):
+def test_minimum_bias_of_many_blocks(tmp_path):
     (tmp_path / "a.hepmc").write_bytes(hepmc_files.sample(1500))  # blocks are of 1000 events at most
-    batch, (record,) = read_all([str(tmp_path / "a.hepmc")], Streams(1))
-    assert batch[c.EVENT_ID].tolist() == list(range(1500))
-    assert record.n_events == 1500
+    batch, (record,) = read_minimum_bias([str(tmp_path / "a.hepmc")], Streams(1))
+    assert batch.n_events == record.n_events == 1500
 
 
-def test_read_all_of_nothing(tmp_path):
+def test_minimum_bias_of_nothing(tmp_path):
     (tmp_path / "empty.hepmc").write_bytes(hepmc_files.empty())
-    batch, (record,) = read_all([str(tmp_path / "empty.hepmc")], Streams(1))
+    batch, (record,) = read_minimum_bias([str(tmp_path / "empty.hepmc")], Streams(1))
     assert (batch.n_events, record.n_events) == (0, 0)
-    assert_is_complete(batch)
 
 
-def test_read_all_stops_at_the_first_bad_event(tmp_path):
+def test_minimum_bias_stops_at_the_first_bad_event(tmp_path):
     text = hepmc_files.listing(*(hepmc_files.gun_event(i, (211, "nan" if i else 1, 0, 0, 1)) for i in range(3)))
     (tmp_path / "a").write_bytes(text)
     with pytest.raises(InputError, match=r"event 1 \(position 1\): momenta, energies and masses must be finite"):
-        read_all([str(tmp_path / "a")], Streams(1))
+        read_minimum_bias([str(tmp_path / "a")], Streams(1))
+
+
+def test_final_particles_without_a_vertex_get_one_where_their_event_is(tmp_path):
+    """They are to move with it: two events at z = 10 mm and 20 mm, the second with a vertex of its own besides."""
+    lone = b"P %d 0 211 0 0 1 1 0.1 1\n"
+    first = b"E 0 0 1 @ 0 0 10 0\n" + lone % 1
+    second = (
+        b"E 1 1 4 @ 0 0 20 0\nP 1 0 2212 0 0 9 9 0.9 4\nV -1 0 [1] @ 0 0 30 0\nP 2 -1 211 0 0 1 1 0.1 1\n"
+        + lone % 3
+        + lone % 4
+    )
+    (tmp_path / "a").write_bytes(hepmc_files.listing(first, second))
+    batch, _ = read_minimum_bias([str(tmp_path / "a")], Streams(1))
+    assert batch[c.PRODUCTION_VERTEX].tolist() == [0, -1, 0, 1, 1]
+    assert batch[c.VERTEX_POSITION[2]].tolist() == pytest.approx(
+        [1.0, 3.0, 3.0]
+    )  # the second event is where its beam ends
+    assert batch.offsets["vertex"].tolist() == [0, 1, 3]
 
 
 # --- what is none ---
@@ -177,7 +205,7 @@ def test_read_all_stops_at_the_first_bad_event(tmp_path):
 
 def test_missing_files_are_told_before_any_work(inputs, tmp_path):
     check_exists([*inputs.values(), "-", "http://nowhere/a", "root://nowhere//a"])
-    with pytest.raises(InputError, match="nothing.hepmc: no such file"):
+    with pytest.raises(InputError, match=r"nothing\.hepmc: no such file"):
         check_exists([inputs["gun"], str(tmp_path / "nothing.hepmc")])
 
 
@@ -218,7 +246,9 @@ def test_a_recipe_that_is_none(tmp_path):
         open_source(str(tmp_path / "card.toml"), Streams(1))
 
 
-REFUSED = "ROOT files cannot be read from pipes and URLs\nhint: copy it to a file first"
+REFUSED = (
+    "ROOT files cannot be read from pipes and URLs, or compressed once more\nhint: copy or unpack it to a file first"
+)
 
 
 def test_root_files_are_not_read_from_pipes(tmp_path, monkeypatch):
@@ -279,3 +309,9 @@ def test_missing_pythia(monkeypatch, inputs):
         UsageError, match=r"needs Pythia 8, which cannot be imported .*\nhint: pip install 'fastsim\[py"
     ):
         open_source(inputs["pythia"], Streams(1))
+
+
+def test_missing_pylhe(monkeypatch, inputs):
+    monkeypatch.setitem(sys.modules, "pylhe", None)
+    with pytest.raises(UsageError, match=r"reading LHEF needs pylhe\nhint: pip install 'fastsim\[lhef\]'"):
+        open_source(inputs["lhef"], Streams(1))

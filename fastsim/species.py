@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from fastsim.units import MeV
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -43,6 +45,10 @@ SPECIES: tuple[Species, ...] = (
 )
 NAMES: tuple[str, ...] = tuple(s.name for s in SPECIES)
 
+_MASSLESS = (12, 14, 16)  # `particle` gives no mass for neutrinos
+_ATOMIC_MASS_UNIT = 0.93149410372  # GeV, CODATA 2022
+_LAMBDA_MASS = 1.115683  # GeV, PDG 2024
+
 _SMALL = 10_000  # nearly all PDG codes are smaller; nuclei are not
 UNKNOWN_CHARGE = -128  # marks a PDG code without a known charge in `charges_of`
 
@@ -68,6 +74,29 @@ def _charge(pdg: int) -> int:
     if three_charge is None:
         return UNKNOWN_CHARGE
     return int(np.sign(three_charge)) * int(-(-abs(three_charge) // 3))  # quarks count as charged; none is final
+
+
+@lru_cache(maxsize=65536)
+def mass_of(pdg: int) -> float | None:
+    """Mass of a PDG code [GeV]; None if it is not known.
+
+    Nuclei have the mass of the atom (`particle`) less its electrons'; those that `particle` does not list, such as
+    hypernuclei (L of 10LZZZAAAI Lambdas), that of their baryons in carbon-12: good to a percent, for these are bound alike.
+    """
+    from particle import PDGID, InvalidParticle, Particle, ParticleNotFound  # noqa: PLC0415  (as above)
+
+    ours = [species.mass for species in SPECIES if species.pdg == abs(pdg)]
+    if ours or abs(pdg) in _MASSLESS:
+        return ours[0] if ours else 0.0
+    code = PDGID(pdg)
+    try:
+        listed = Particle.from_pdgid(pdg).mass
+    except (InvalidParticle, ParticleNotFound):
+        n_lambdas = abs(pdg) // 10_000_000 % 10
+        return (code.A - n_lambdas) * _ATOMIC_MASS_UNIT + n_lambdas * _LAMBDA_MASS if _is_nucleus(pdg) else None
+    if listed is None:
+        return None
+    return float(listed) * MeV - (abs(code.Z) * SPECIES[0].mass if _is_nucleus(pdg) else 0.0)
 
 
 @lru_cache(maxsize=65536)

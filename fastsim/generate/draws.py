@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Shape = Literal["uniform", "log_uniform", "power", "exponential", "thermal"]
-Weight = Annotated[float, Field(ge=0)]
+Weight = Annotated[float, Field(ge=0, le=1e15)]
 _UNIFORM, _LOG_UNIFORM, _POWER, _EXPONENTIAL, _THERMAL, _VALUES, _HISTOGRAM = range(7)
+_WIDEST = 1e25  # max / min of a power law: to the power of 11 it is a number still
 _LEAST = 2.0**-53  # what a uniform resolves: a tail that holds less is cut there
 _CODES: dict[Shape, int] = {
     "uniform": _UNIFORM,
@@ -59,7 +60,7 @@ class Draw(toml.Strict):
         ),
     ] = None
     slope: Annotated[
-        float | None, Field(gt=0, description='of "exponential" and "thermal", in the unit of x (GeV)')
+        float | None, Field(ge=1e-6, description='of "exponential" and "thermal", in the unit of x (GeV)')
     ] = None
     power: Annotated[float | None, Field(ge=-10, le=100, description='of "power": the density falls as x^-power')] = (
         None
@@ -94,6 +95,9 @@ class Draw(toml.Strict):
                 raise ValueError(f"a range of shape {self.shape or 'uniform'!r} {rule} {name}")
         if self.shape in {"log_uniform", "power"} and self.min <= 0:
             raise ValueError(f"a range of shape {self.shape!r} needs min above 0 (min = {self.min})")
+        if self.shape in {"log_uniform", "power"} and self.max > _WIDEST * self.min:
+            rule = f"needs max / min below {_WIDEST:g}"
+            raise ValueError(f"a range of shape {self.shape!r} {rule} (min = {self.min}, max = {self.max})")
 
     def _check_histogram(self) -> None:
         self._refuse_beside("edges", "weights", "shape", "slope", "power")
@@ -174,8 +178,8 @@ def _range_1(code: int, low: float, high: float, parameter: float, mass: float, 
         return low * math.pow(high / low, u)
     if code == _POWER:
         a = 1.0 - parameter
-        left = max(1.0 + u * (math.pow(high / low, a) - 1.0), _LEAST)
-        return min(high, low * math.pow(left, 1.0 / a))
+        gone = max(u * math.expm1(a * math.log(high / low)), _LEAST - 1.0)
+        return min(high, low * math.exp(math.log1p(gone) / a))
     if code == _EXPONENTIAL:
         gone = min(-u * math.expm1((low - high) / parameter), 1.0 - _LEAST)
         return min(high, low - parameter * math.log1p(-gone))

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, Self
@@ -34,8 +33,7 @@ from fastsim.generate.draws import Draw, Sampler, Weight, check_weights, cumulat
 from fastsim.jit import kernel
 from fastsim.rng import EVENT_LEVEL, Key, uniforms_1
 from fastsim.source import InputRecord, Range, Read, make_batch
-from fastsim.species import SPECIES
-from fastsim.units import MeV
+from fastsim.species import mass_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,6 +47,7 @@ if TYPE_CHECKING:
 
 MOMENTA = ("pt", "p", "energy")
 DIRECTIONS = ("eta", "rapidity", "theta", "cos_theta")
+_LEAST = 1e-6  # GeV, and what else above 0 may be asked for: less is no track, and its inverse no number
 # Lowest and highest that may be asked for; files hold float32, and cosh(15) is 1.6 million.
 _BOUNDS = {
     **dict.fromkeys(MOMENTA, (0.0, 1e7)),
@@ -59,35 +58,15 @@ _BOUNDS = {
     "phi": (-2.0 * math.pi, 2.0 * math.pi),
 }
 _WHOLE_TURN = Draw(min=-math.pi, max=math.pi)
-_MASSLESS = (12, 14, 16)  # `particle` gives no mass for neutrinos
-_ELECTRON_MASS = SPECIES[0].mass
-
-
-@cache
-def mass_of(pdg: int) -> float | None:
-    """Mass of a PDG code [GeV]; None if it is not known. Nuclei: that of the atom (`particle`) less its electrons'."""
-    from particle import InvalidParticle, Particle, ParticleNotFound  # noqa: PLC0415  (67 ms that --help does not need)
-
-    ours = [species.mass for species in SPECIES if species.pdg == abs(pdg)]
-    if ours or abs(pdg) in _MASSLESS:
-        return ours[0] if ours else 0.0
-    try:
-        found = Particle.from_pdgid(pdg)
-    except (InvalidParticle, ParticleNotFound):
-        return None
-    if found.mass is None:
-        return None
-    mass = float(found.mass) * MeV
-    return mass - abs(found.pdgid.Z) * _ELECTRON_MASS if found.pdgid.is_nucleus and abs(pdg) >= 10**9 else mass
 
 
 class Vertex(toml.Strict):
     """Where and when all particles of an event are produced."""
 
-    x: Annotated[float, Field(description="[cm]")] = 0.0
-    y: Annotated[float, Field(description="[cm]")] = 0.0
-    z: Annotated[float, Field(description="[cm]")] = 0.0
-    t: Annotated[float, Field(description="[ns]")] = 0.0
+    x: Annotated[float, Field(ge=-1e6, le=1e6, description="[cm]")] = 0.0
+    y: Annotated[float, Field(ge=-1e6, le=1e6, description="[cm]")] = 0.0
+    z: Annotated[float, Field(ge=-1e6, le=1e6, description="[cm]")] = 0.0
+    t: Annotated[float, Field(ge=-1e6, le=1e6, description="[ns]")] = 0.0
 
 
 class Particles(toml.Strict):
@@ -136,6 +115,8 @@ class Particles(toml.Strict):
                 excluded = ", 0 excluded"
             elif self.pt is not None and name in {"theta", "cos_theta"} and (draw.low <= low or draw.high >= high):
                 excluded = ", ends excluded"  # along the beam there is no pt
+            elif name in {*MOMENTA, "theta"} and (0 < draw.low < _LEAST or draw.high < _LEAST):
+                excluded = f", nothing but 0 below {_LEAST:g}"
             if excluded or draw.low < low or draw.high > high:
                 rule = f"must be in {low:.8g} to {high:.8g}{excluded}"
                 raise ValueError(f"{name}: {rule} (it is {draw.low:g} to {draw.high:g})")
@@ -165,8 +146,8 @@ class GunFile(toml.Strict):
     @field_validator("dnch_deta")
     @classmethod
     def _is_occupancy(cls, draw: Draw | None) -> Draw | None:
-        if draw is not None and (draw.low < 0 or draw.shape == "thermal"):
-            raise ValueError("must not be negative, nor of shape 'thermal'")
+        if draw is not None and (draw.low < 0 or draw.high > 1e6 or draw.shape == "thermal"):
+            raise ValueError("must not be negative, nor above 1e6, nor of shape 'thermal'")
         return draw
 
 
@@ -273,7 +254,7 @@ class GunBlock:
     streams: Streams
     first: int
     end: int
-    bytes_read: int = 0
+    bytes_read: int
 
     def read(self) -> Read:
         """Shoot; nothing can go wrong."""
@@ -324,7 +305,8 @@ class Gun:
         document = toml.read(Path(path))
         self.path = path
         self._settings = toml.validate(GunFile, document)
-        self._sha256 = sha256(Path(path).read_bytes()).hexdigest()
+        text = Path(path).read_bytes()
+        self._n_bytes, self._sha256 = len(text), sha256(text).hexdigest()
         self._streams = streams
         self._first_event = 0
 
@@ -337,7 +319,9 @@ class Gun:
         if events.end is not None:
             end = min(end, events.end)
         for first in range(max(first_event, events.first), end, step):
-            yield GunBlock(self.path, self._settings, self._streams, first, min(first + step, end))
+            past = min(first + step, end)
+            n_bytes = self._n_bytes * (past - first_event) // self._settings.n_events  # as if they were read evenly
+            yield GunBlock(self.path, self._settings, self._streams, first, past, n_bytes)
 
     def record(self) -> InputRecord:
         """What was made; the hash is that of the file."""

@@ -1,6 +1,6 @@
 """Pile-up: other collisions of the same bunch crossing, taken from minimum-bias events, laid over each event.
 
-The events' own rows stay where they are; the others follow. `prune` drops the partons of minimum-bias events beforehand.
+The events' own rows stay where they are; the others follow.
 """
 
 from __future__ import annotations
@@ -86,37 +86,6 @@ def overlay(batch: EventBatch, minimum_bias: EventBatch, options: PileUp, stream
     places[:, own] = 0.0
     for column, place in zip(c.VERTEX_POSITION, places, strict=True):
         columns[column] += np.repeat(place, counts["vertex"])
-    return EventBatch(offsets, columns)
-
-
-def prune(batch: EventBatch) -> EventBatch:
-    """The events without the partons in front of their hadrons, and the vertices that belong to these alone.
-
-    Of a soft Pythia event that leaves half the particles and a third of the vertices. Which particles are physical
-    primaries stays as it was, for what is long-lived does not decay to partons. Partons are quarks, gluons, diquarks and
-    codes of the generator's own, by the PDG's numbering scheme.
-    """
-    code = np.abs(batch[c.PDG])
-    is_diquark = (code >= 1000) & (code < 10_000) & (code // 10 % 10 == 0)
-    is_parton = (code <= 9) | (code == 21) | ((code >= 81) & (code <= 100)) | is_diquark
-    keep = {"particle": ~is_parton | (batch[c.STATUS] == 1) | (batch[c.STATUS] == 4)}
-    keep["vertex"] = np.zeros(batch.n_rows("vertex"), dtype=np.bool_)
-    first_vertex = batch.offsets["vertex"][batch.event_index("particle")]
-    links = (c.PRODUCTION_VERTEX, c.END_VERTEX)
-    for column in links:
-        linked = keep["particle"] & (batch[column] >= 0)
-        keep["vertex"][(first_vertex + batch[column])[linked]] = True
-    offsets = dict(batch.offsets)
-    columns = dict(batch.columns)
-    n_kept = {table: offsets_from_counts(rows) for table, rows in keep.items()}  # rows kept before each
-    tables: tuple[Table, ...] = ("particle", "vertex")
-    for table in tables:
-        offsets[table] = n_kept[table][batch.offsets[table]]
-        columns |= {name: array[keep[table]] for name, array in batch.columns.items() if name.table == table}
-    new_first = offsets["vertex"][batch.event_index("particle")]
-    for column in links:
-        position = n_kept["vertex"][first_vertex + np.maximum(batch[column], 0)] - new_first
-        columns[column] = np.where(batch[column] < 0, -1, position)[keep["particle"]].astype(column.dtype)
     return EventBatch(offsets, columns)
 
 

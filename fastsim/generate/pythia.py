@@ -1,11 +1,18 @@
 """Pythia 8 in this process: events of a command file, each a pure function of (run seed, commands, event id).
 
 Pythia's generator is seeded anew before each event, and its initialisation with a seed of the run, so an event does not
-depend on those before it: the tests hold this for soft, hard and heavy-ion processes. Promised is the same event on the same
-machine by the same build of Pythia, not across versions. Not taken, for it would break the promise: `Random:seed` (the run's
-seed is used), events read from files (`Beams:frameType` 4, 5), and `PhaseSpace:increaseMaximum`. Seeds of one run differ
-for all events up to 900 million, which is all that Pythia has: runs of other seeds repeat some of them (two of a million
-events each share about a thousand), so large samples are better made as ranges of events of one run.
+depend on those before it: the tests hold this for soft and hard processes. With some settings Pythia keeps more than that
+from event to event: diffraction (SoftQCD other than nonDiffractive alone, Diffraction:doHard), photons as or in the beams,
+HadronLevel:Rescatter, heavy ions. Such events are made in chunks of 1000 ids (250 if a nucleus has 40 nucleons or fewer, 20
+for two heavy ones), each from a new Pythia and in order, so that an event depends on its chunk alone, whatever was asked
+for. That costs an initialisation a chunk (2 to 4 s, as long as 1000 soft events take; about 10 s for heavy ions), and the
+events of a chunk that stand before the first one chosen.
+
+Promised is the same event on the same machine by the same build of Pythia, not across versions. Not taken, for it would
+break the promise: `Random:seed` (the run's seed is used), events read from files (`Beams:frameType` 4, 5), other settings
+that name files, and `PhaseSpace:increaseMaximum`. Seeds of one run differ for all events up to 900 million, which is all
+that Pythia has: runs of other seeds repeat some of them (two of a million events each share about a thousand), so large
+samples are better made as ranges of events of one run.
 
 The cross section is estimated once, from hard processes alone: Pythia's own running estimate depends on the events before.
 """
@@ -27,6 +34,7 @@ import numpy as np
 from fastsim import columns as c
 from fastsim.errors import InputError, UsageError
 from fastsim.events import offsets_from_counts
+from fastsim.generate.pythia_commands import read_commands
 from fastsim.jit import kernel
 from fastsim.rng import EVENT_LEVEL, Streams, uniforms_1
 from fastsim.source import InputRecord, Range, Read, make_batch
@@ -46,11 +54,10 @@ N_SEEDS = 900_000_000  # Pythia's seeds are 1 to this
 _STEP = 373_587_883  # a prime, so that event ids walk through all seeds before one comes again
 _ATTEMPTS = 10
 _N_CROSS_SECTION = 10_000
+_CHUNK, _LIGHT_ION_CHUNK, _ION_CHUNK = 1_000, 250, 20  # what is made again, and what is kept in memory
+_LIGHT = 40  # mass number
+_VARIES = re.compile(r"softqcd:(?!nondiffractive).*|diffraction:dohard|hadronlevel:rescatter|pdf:beam[ab]2gamma")
 _TYPICAL_SIZE, _TYPICAL_ION_SIZE = 1_500, 50_000  # particles an event, for the size of blocks only
-_REFUSED = (
-    (re.compile(r"\s*include\b", re.IGNORECASE), "include: the file that it names could change", "put its lines here"),
-    (re.compile(r"\s*Main:subrun\b", re.IGNORECASE), "Main:subrun: there is one run", "make a file of each subrun"),
-)
 
 
 class Commands(NamedTuple):
@@ -81,27 +88,12 @@ def configure(commands: Commands, *more: str) -> Any:
             hint="pip install 'fastsim[pythia]'",
         ) from None
     pythia = pythia8mc.Pythia("", False)
-    in_comment = False
-    for number, line in enumerate(commands.text.splitlines(), 1):
-        where = f"{commands.path}:{number}"
-        opening = line.strip()[:2]
-        if opening in {"/*", "*/"}:
-            in_comment = opening == "/*"
-        elif not in_comment:
-            for pattern, what, hint in _REFUSED:
-                if pattern.match(line):
-                    raise InputError(what, where=where, hint=hint)
-            if not pythia.readString(line, False):
-                raise InputError(f"Pythia does not know {line.strip()!r}", where=where, hint="see pythia.org/manuals")
-    if in_comment:
-        raise InputError("the file ends within a comment", where=commands.path, hint="*/ must begin a line")
+    read_commands(pythia, commands.path, commands.text)
     u, _ = uniforms_1(0, EVENT_LEVEL, 0, *Streams(commands.run_seed).key("pythia/init"))
     seed = 1 + int(u * N_SEEDS)
     ours = ("Print:quiet = on", "Print:useErrorStream = on", "Print:verbosity = 1", "Random:setSeed = on")
     for line in (*ours, f"Random:seed = {seed}", *more):
         pythia.readString(line)
-    if pythia.mode("Random:seed") != seed:  # our lines were taken for the rest of the user's last one
-        raise InputError("the file ends within { }", where=commands.path, hint="close the brace")
     _check_settings(pythia, commands.path)
     return pythia
 
@@ -125,9 +117,8 @@ def _check_settings(pythia: Any, path: str) -> None:
         )
 
 
-@lru_cache(maxsize=4)
-def ready(commands: Commands) -> Any:
-    """The initialised Pythia of this process, which takes seconds, for heavy ions more."""
+def initialised(commands: Commands) -> Any:
+    """A new Pythia, initialised, which takes seconds, for heavy ions more."""
     pythia = configure(commands)
     if not pythia.init():
         raise InputError(
@@ -136,6 +127,26 @@ def ready(commands: Commands) -> Any:
             hint="Pythia's own reason, if it gave one, stands above; most often no process is switched on",
         )
     return pythia
+
+
+@lru_cache(maxsize=4)
+def ready(commands: Commands) -> Any:
+    """The one initialised Pythia of this process."""
+    return initialised(commands)
+
+
+def chunk_of(pythia: Any) -> int:
+    """How many events must be made in order, from a new Pythia on, for each to be the same again; 0: none must.
+
+    Where the mass of the colliding systems varies (diffraction, photons, nucleons of nuclei), the interpolation of
+    multiparton interactions is kept for the next system of nearly the same mass; rescattering keeps more, too.
+    """
+    beams = [pythia.mode(f"Beams:id{side}") for side in "AB"]
+    if pythia.heavyIonsPtr is not None:  # a nucleus is 10LZZZAAAI
+        lightest = min(abs(code) // 10 % 1000 if abs(code) > 10**9 else 1 for code in beams)
+        return _LIGHT_ION_CHUNK if lightest <= _LIGHT else _ION_CHUNK
+    flags = [name for name, flag in pythia.settings.getFlagMap("").items() if flag.valNow]
+    return _CHUNK if 22 in beams or any(_VARIES.fullmatch(name) for name in flags) else 0
 
 
 def cross_section(commands: Commands) -> tuple[float, float]:
@@ -158,15 +169,14 @@ class _Event(NamedTuple):
     weights: list[float]
 
 
-def generate(commands: Commands, event_id: int) -> _Event | None:
+def generate(pythia: Any, run_seed: int, event_id: int) -> _Event | None:
     """The event of this id; None if Pythia fails at it again and again."""
-    pythia = ready(commands)
     ions = pythia.heavyIonsPtr
     for attempt in range(_ATTEMPTS):
         for i, part in enumerate(ions.pythia if ions is not None else []):  # some have generators of their own
-            u, _ = uniforms_1(attempt, i, event_id, *Streams(commands.run_seed).key("pythia/ions"))
+            u, _ = uniforms_1(attempt, i, event_id, *Streams(run_seed).key("pythia/ions"))
             part.rndm.init(1 + int(u * N_SEEDS))
-        pythia.rndm.init(seed_of(event_id, attempt, commands.run_seed))
+        pythia.rndm.init(seed_of(event_id, attempt, run_seed))
         batch = pythia.nextBatch(1, "skip")
         if len(batch):
             return _convert(pythia, batch.layout.content("prt").content)
@@ -287,13 +297,14 @@ def link_vertices(
 
 @dataclass(frozen=True)
 class PythiaBlock:
-    """Events `first` to `end` (positions in the whole input); the cross section is [pb]."""
+    """Events `first` to `end` (positions in the whole input) of one chunk, see `chunk_of`; the cross section is [pb]."""
 
     commands: Commands
     first: int
     end: int
+    chunk: int
     cross_section: tuple[float, float]
-    bytes_read: int = 0
+    bytes_read: int
 
     @property
     def path(self) -> str:
@@ -301,11 +312,14 @@ class PythiaBlock:
         return self.commands.path
 
     def read(self) -> Read:
-        """Generate; an event at which Pythia fails ten times is bad."""
+        """Generate, from the chunk's first event on; an event at which Pythia fails ten times is bad."""
+        pythia = initialised(self.commands) if self.chunk else ready(self.commands)
+        for event_id in range(self.first - self.first % self.chunk if self.chunk else self.first, self.first):
+            generate(pythia, self.commands.run_seed, event_id)  # thrown away
         made: dict[int, _Event] = {}
         bad = []
         for event_id in range(self.first, self.end):
-            event = generate(self.commands, event_id)
+            event = generate(pythia, self.commands.run_seed, event_id)
             if event:
                 made[event_id] = event
             else:
@@ -355,20 +369,29 @@ class Pythia:
         self._commands = Commands(path, text, streams.run_seed)
         self._pythia = ready(self._commands)
         self._cross_section = cross_section(self._commands)
-        self._sha256 = sha256(raw).hexdigest()
+        self._n_bytes, self._sha256 = len(raw), sha256(raw).hexdigest()
         self._n_events = int(self._pythia.mode("Main:numberOfEvents"))
         self._first_event = 0
 
     def blocks(self, first_event: int, events: Range, limits: Limits) -> Iterator[PythiaBlock]:
-        """Blocks of the chosen events; a range that ends behind the last event ends there."""
+        """Blocks of the chosen events; a range that ends behind the last event ends there.
+
+        Where events depend on those before, a block is a whole chunk (see `chunk_of`), or what the range leaves of it,
+        even where that is more than `limits`: in parts, each part would begin the chunk again.
+        """
         self._first_event = first_event
         size = _TYPICAL_SIZE if self._pythia.heavyIonsPtr is None else _TYPICAL_ION_SIZE
         step = min(limits.events, max(1, limits.particles // size))
+        chunk = chunk_of(self._pythia)
         end = first_event + self._n_events
         if events.end is not None:
             end = min(end, events.end)
-        for first in range(max(first_event, events.first), end, step):
-            yield PythiaBlock(self._commands, first, min(first + step, end), self._cross_section)
+        past = max(first_event, events.first)
+        while past < end:
+            first = past
+            past = min(end, first - first % chunk + chunk if chunk else first + step)
+            n_bytes = self._n_bytes * (past - first_event) // self._n_events  # as if they were read evenly
+            yield PythiaBlock(self._commands, first, past, chunk, self._cross_section, n_bytes)
 
     def record(self) -> InputRecord:
         """What was made; the hash is that of the command file."""

@@ -33,11 +33,12 @@ if TYPE_CHECKING:
 _EVENT = re.compile(rb"^[ \t]*E[ \t]", re.MULTILINE)
 _NUMBER = rb"[ \t]+[-+.\w]+"
 _START = re.compile(
-    rb"\s*E[ \t]+[-+]?\d+[ \t]+\d+[ \t]*\r?\n(\Z|[ \t]*[-+]?\d+([ \t]+[-+]?\d+){5}("
+    rb"\s*E[ \t]+[-+]?\d+[ \t]+\d+[ \t]*\r?\n\s*(\Z|[ \t]*[-+]?\d+([ \t]+[-+]?\d+){5}("
     + _NUMBER
     + rb"){5}[ \t]*\r?\n|[ \t]*E[ \t])"
 )
 _INTEGERS, _WORDS = 6, 15  # of one particle
+_LONGEST = 64  # bytes of a number; numpy gives each word of a table the room of the longest
 
 
 def recognises(start: bytes) -> bool:
@@ -128,12 +129,14 @@ class HepevtBlock:
         rows = Rows(
             self.path, self.first_event, numbers, n_particles, columns, {}, n_weights, np.ones(len(tables)), faults
         )  # fmt: skip
-        mothers = mothers_in_range(first, last, n_particles[rows.event_of_row()])
+        mothers = mothers_in_range(rows, first, last)
         return to_read(rows, build_vertices(rows, table[:, 11:] * [mm, mm, mm, mm_over_c], *mothers))
 
 
 def _first_line(text: bytes) -> tuple[int, int]:
     """Number of an event, and how many particles it announces; raises ValueError saying what is wrong."""
+    if not text.rstrip(b" \t").endswith(b"\n"):
+        raise ValueError("its last line has no end, so that the last number may be half of one: the file is truncated")
     words = text.partition(b"\n")[0].split()
     if len(words) != 3 or not all(re.fullmatch(rb"[-+]?\d{1,18}", word) for word in words[1:]):
         raise ValueError(f"its first line must be 'E number n_particles', and is {b' '.join(words)[:60]!r}")
@@ -145,6 +148,9 @@ def _table(text: bytes, n: int) -> NDArray[np.float64]:
     values = text.partition(b"\n")[2].split()
     if len(values) != n * _WORDS:
         raise ValueError(f"it announces {n} particles of {_WORDS} numbers, and has {len(values)} numbers")
+    longest = max(values, key=len, default=b"")
+    if len(longest) > _LONGEST:
+        raise ValueError(f"{longest[:40]!r}, of {len(longest)} characters, is not a number")
     try:
         table = np.array(values, dtype="S").astype(np.float64).reshape(-1, _WORDS)
     except ValueError:

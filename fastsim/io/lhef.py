@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 _EVENT = re.compile(rb"<event[\s>]|</LesHouchesEvents")
 _END = b"</event>"
+_LAST = re.compile(rb"</LesHouchesEvents\s*>(\s|<!--.*?-->)*", re.DOTALL)
+_UNREAD = re.compile(rb"<!--.*?-->|<!\[CDATA\[.*?\]\]>", re.DOTALL)
+_UNREAD_OPENS = re.compile(rb"<!--|<!\[CDATA\[")
 _NAMES = re.compile(rb"<initrwgt.*?</initrwgt\s*>", re.DOTALL)
 _INIT = re.compile(rb"<init[\s>].*?</init\s*>", re.DOTALL)
 _INCOMING = -1  # LHEF's status of an incoming particle
@@ -57,7 +60,7 @@ class LhefEvents:
         self._n_events = 0
 
     def _read_header(self) -> None:
-        header = next(self._segments, b"")
+        header = self._text_of_header()
         if not recognises(header):
             raise InputError("not a Les Houches event file: it has no <LesHouchesEvents>", where=self.path)
         self._first_segment = next(self._segments, b"")
@@ -85,6 +88,18 @@ class LhefEvents:
         if sections:
             self.cross_section = (sum(p.xSection for p in sections), math.hypot(*(p.error for p in sections)))
 
+    def _text_of_header(self) -> bytes:
+        """What stands before the first <event>, without comments and CDATA, in which an <event> may stand, too."""
+        header = next(self._segments, b"")
+        closing = _left_open(header, b"")
+        while closing:
+            part = next(self._segments, b"")
+            if not part:
+                raise InputError("a comment or CDATA of the header has no end", where=self.path)
+            header += part
+            closing = _left_open(part, closing)
+        return _UNREAD.sub(b"", header)
+
     def blocks(self, first_event: int, events: Range, limits: Limits) -> Iterator[LhefBlock]:
         """See `Source.blocks`. Events before the range are passed over as text."""
         self._first_event = first_event
@@ -105,9 +120,12 @@ class LhefEvents:
             segment = next(self._segments, b"")
         if texts:
             yield self._block(texts)
-        if not segment:
+        if not segment or (segment.startswith(b"</") and b">" not in segment):
             what = f"the file ends before </LesHouchesEvents>, after {self._n_events} events: it is truncated"
             raise InputError(what, where=self.path, hint="copy or produce the file again")
+        if segment.startswith(b"</") and not (_LAST.fullmatch(segment) and not next(self._segments, b"")):
+            what = f"something follows on </LesHouchesEvents>, after {self._n_events} events: are there several files in it?"
+            raise InputError(what, where=self.path, hint="split it, and give the files one after another")
 
     def _block(self, texts: list[bytes]) -> LhefBlock:
         first = self._n_events - len(texts)
@@ -183,10 +201,24 @@ class LhefBlock:
             {q: np.full(len(events), value) for q, value in zip(c.CROSS_SECTION, self.cross_section, strict=True)},
             n_weights, np.array(weights, dtype=np.float64).ravel(), faults,
         )  # fmt: skip
-        n_own = n_particles[rows.event_of_row()]
-        mothers = mothers_in_range(column("mother1", "int64"), column("mother2", "int64"), n_own)
+        mothers = mothers_in_range(rows, column("mother1", "int64"), column("mother2", "int64"))
         points = [point for event in events if event for point in _points(event.particles)]
         return to_read(rows, build_vertices(rows, np.array(points, dtype=np.float64).reshape(-1, 4), *mothers))
+
+
+def _left_open(text: bytes, closing: bytes) -> bytes:
+    """What closes the comment or CDATA that is open at the end of a text, if any; `closing` is that at its beginning."""
+    at = 0
+    while True:
+        if not closing:
+            found = _UNREAD_OPENS.search(text, at)
+            if not found:
+                return b""
+            closing, at = b"-->" if found[0] == b"<!--" else b"]]>", found.end()
+        at = text.find(closing, at) + len(closing)
+        if at < len(closing):
+            return closing
+        closing = b""
 
 
 class _UnreadableError(Exception):

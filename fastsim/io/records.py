@@ -6,7 +6,6 @@ but for one sort of the production points.
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -17,14 +16,12 @@ from fastsim.events import Columns, EventBatch, offsets_from_counts
 from fastsim.jit import kernel
 from fastsim.kernels.ancestry import order_of_vertices
 from fastsim.source import Read, make_batch
-from fastsim.species import SPECIES
-from fastsim.units import MeV
+from fastsim.species import mass_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LARGEST = float(np.finfo(np.float32).max)  # files hold float32
-_ATOMIC_MASS_UNIT = 0.93149410242  # GeV, CODATA 2018
 BEAM = 4  # HepMC's status of an incoming beam particle
 
 
@@ -81,41 +78,47 @@ def particles_of(
 
 
 def masses_of(pdg: NDArray[np.int32]) -> NDArray[np.float64]:
-    """Masses [GeV] (n_rows,) by PDG code, for formats that do not keep them."""
+    """Masses [GeV] (n_rows,) by PDG code, for formats that do not keep them; 0 where none is known, as in ALICE's O2."""
     codes, rows = np.unique(pdg, return_inverse=True)
-    return np.array([_mass(int(code)) for code in codes], dtype=np.float64)[rows]
-
-
-@lru_cache(maxsize=65536)
-def _mass(pdg: int) -> float:
-    """Mass [GeV]; of nuclei that are not tracked by mass number; 0 where the PDG has none, as in ALICE's O2."""
-    from particle import PDGID, InvalidParticle, Particle, ParticleNotFound  # noqa: PLC0415  (67 ms that --help does not need)
-
-    known = next((species.mass for species in SPECIES if species.pdg == abs(pdg)), None)
-    if known is not None:
-        return known
-    if abs(pdg) >= 1_000_000_000 and PDGID(pdg).is_nucleus:
-        return float(PDGID(pdg).A or 0) * _ATOMIC_MASS_UNIT
-    try:
-        return float(Particle.from_pdgid(pdg).mass or 0.0) * MeV
-    except (InvalidParticle, ParticleNotFound):
-        return 0.0
+    return np.array([mass_of(int(code)) or 0.0 for code in codes], dtype=np.float64)[rows]
 
 
 def mothers_in_range(
-    first: NDArray[np.int64], last: NDArray[np.int64], n_particles: NDArray[np.int64]
+    rows: Rows, first: NDArray[np.int64], last: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Numbers of mothers (n_rows,), and all mothers as rows of the event, of first and last mothers counted from 1.
 
     0 and 0: none. If the second is smaller than the first (Pythia writes 0), there is one mother; if only the first is 0,
-    the second is the mother. `n_particles` (n_rows,) is that of each particle's event. What lies outside of the event
-    stays so, but near it, so that a garbled number does not ask for a gigabyte.
+    the second is the mother. Ranges that lie outside of the event are faults of it, and no mothers.
     """
-    low = np.clip(np.where(first == 0, last, first) - 1, -1, n_particles)
-    high = np.clip(np.maximum(first, last) - 1, low, n_particles)
-    counts = np.where((first == 0) & (last == 0), 0, high - low + 1)
+    event = rows.event_of_row()
+    n = rows.n_particles[event]
+    low, high = np.where(first == 0, last, first), np.maximum(first, last)
+    has_mothers = (first != 0) | (last != 0)
+    fits = (low >= 1) & (high <= n)
+    for i in _first_of_each(event, has_mothers & ~fits):
+        _tell_mother(rows, i, low[i] if low[i] < 1 or low[i] > n[i] else high[i])
+    counts = cap_mothers(rows, np.where(has_mothers & fits, high - low + 1, 0))
     starts = np.cumsum(counts) - counts
-    return counts, np.repeat(low - starts, counts) + np.arange(counts.sum())
+    return counts, np.repeat(low - 1 - starts, counts) + np.arange(counts.sum())
+
+
+def cap_mothers(rows: Rows, n_mothers: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Numbers of mothers (n_rows,), 0 in events that have far too many: ranges of all of n particles would be n^2 links."""
+    event = rows.event_of_row()
+    total = np.bincount(event, n_mothers, len(rows.n_particles))
+    is_too_many = total > 100 * rows.n_particles + 1000
+    for i in np.flatnonzero(is_too_many):
+        rows.faults.setdefault(int(i), f"its {rows.n_particles[i]} particles have {total[i]:.0f} mothers in all")
+    return np.where(is_too_many[event], 0, n_mothers)
+
+
+def _tell_mother(rows: Rows, row: int, mother: int) -> None:
+    """Make a mother, counted from 1, that a particle cannot have a fault of its event."""
+    event = int(rows.event_of_row()[row])
+    at = row - offsets_from_counts(rows.n_particles)[event] + 1
+    fault = f"particle {at} has the mother {mother}, where there are particles 1 to {rows.n_particles[event]}"
+    rows.faults.setdefault(event, fault)
 
 
 def check_mothers(rows: Rows, n_mothers: NDArray[np.int64], mothers: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -124,10 +127,7 @@ def check_mothers(rows: Rows, n_mothers: NDArray[np.int64], mothers: NDArray[np.
     event = rows.event_of_row()[row]
     fits = (mothers >= 0) & (mothers < rows.n_particles[event])
     for i in _first_of_each(event, ~fits):
-        at = row[i] - offsets_from_counts(rows.n_particles)[event[i]] + 1
-        n = rows.n_particles[event[i]]
-        fault = f"particle {at} has the mother {mothers[i] + 1}, where there are particles 1 to {n}"
-        rows.faults.setdefault(int(event[i]), fault)
+        _tell_mother(rows, row[i], mothers[i] + 1)
     return fits
 
 
@@ -325,7 +325,7 @@ def to_read(rows: Rows, graph: Graph) -> Read:
 
 
 def _check_numbers(rows: Rows, graph: Graph, offsets: NDArray[np.int64], vertex_offsets: NDArray[np.int64]) -> None:
-    """Find momenta, energies and masses that no file can hold, and places that are nowhere."""
+    """Find momenta, energies, masses, places and weights that no file can hold, or that are no numbers."""
     event = rows.event_of_row()
     for column in (*c.MOMENTUM, c.ENERGY, c.MASS):
         values = rows.particles[column]
@@ -335,11 +335,18 @@ def _check_numbers(rows: Rows, graph: Graph, offsets: NDArray[np.int64], vertex_
             fault = f"particle {at} (PDG code {rows.particles[c.PDG][i]}) has {column.name} = {values[i]}"
             rows.faults.setdefault(int(event[i]), fault)
     event = np.repeat(np.arange(len(graph.n_vertices)), graph.n_vertices)
-    for i in _first_of_each(event, np.logical_not(np.isfinite(graph.positions).all(axis=1))):
+    for i in _first_of_each(event, np.logical_not((np.abs(graph.positions) < LARGEST).all(axis=1))):
         fault = f"vertex {i - vertex_offsets[event[i]] + 1} is at {graph.positions[i].tolist()}"
         rows.faults.setdefault(int(event[i]), fault)
-    for i in np.flatnonzero(~np.isfinite(graph.origins).all(axis=1)):
+    for i in np.flatnonzero(~(np.abs(graph.origins) < LARGEST).all(axis=1)):
         rows.faults.setdefault(int(i), f"it is at {graph.origins[i].tolist()}")
+    weights = [(rows.weights, rows.n_weights)]
+    if c.WEIGHT in rows.events:
+        weights.append((rows.events[c.WEIGHT], np.ones_like(rows.n_weights)))
+    for values, n_values in weights:
+        event = np.repeat(np.arange(len(n_values)), n_values)
+        for i in _first_of_each(event, np.logical_not(np.abs(values) < LARGEST)):
+            rows.faults.setdefault(int(event[i]), f"it has the weight {values[i]}")
 
 
 def _without(batch: EventBatch, events: list[int]) -> EventBatch:

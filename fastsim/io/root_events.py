@@ -26,7 +26,7 @@ import numpy as np
 from fastsim import columns as c
 from fastsim.errors import FastsimError, InputError
 from fastsim.events import Columns, offsets_from_counts
-from fastsim.io.records import Graph, Rows, build_vertices, keep_only, masses_of, particles_of, to_read
+from fastsim.io.records import Graph, Rows, build_vertices, cap_mothers, keep_only, masses_of, particles_of, to_read
 from fastsim.source import InputRecord
 from fastsim.units import GeV, MeV, cm, cm_over_c, mm, mm_over_c, ns
 
@@ -74,14 +74,13 @@ class RootEvents:
         at = max(events.first - first_event, 0)
         stop = self.n_events if events.end is None else min(events.end - first_event, self.n_events)
         size = Path(self.path).stat().st_size
+        counts = np.zeros(0, dtype=np.int64)
         while at < stop:
-            ahead = _Part(self.path, self._file[self._tree], at, min(at + limits.events, stop))
-            counts = ahead.counts(f"{self._branch}/{_COUNTERS[self._kind].format(self._branch)}")
-            begin, past = at, at + len(counts)
-            for n_before in offsets_from_counts(counts)[1:]:
-                at += 1
-                if n_before >= limits.particles or at == past:
-                    break
+            if not len(counts):
+                ahead = _Part(self.path, self._file[self._tree], at, min(at + limits.events, stop))
+                counts = ahead.counts(f"{self._branch}/{_COUNTERS[self._kind].format(self._branch)}")
+            n_events = min(int(np.searchsorted(np.cumsum(counts), limits.particles)) + 1, len(counts))
+            begin, at, counts = at, at + n_events, counts[n_events:]
             yield RootBlock(
                 self.path, size * at // self.n_events, self._kind, self._tree, self._branch, self.weight_names,
                 begin, at, first_event + begin,
@@ -151,16 +150,14 @@ class _Part:
         array = self.array(branch)
         return np.asarray(ak.to_numpy(ak.flatten(array, axis=1) if array.ndim > 1 else array), dtype=dtype)
 
-    def first_of(self, branch: str, index: int | None = None) -> NDArray[np.float64]:
-        """The first element of each event (n_events,), or a component of it; NaN where there is none or no such branch."""
+    def first_of(self, branch: str, index: int | None = None, none: float = np.nan) -> NDArray[np.float64]:
+        """The first element of each event (n_events,), or a component of it; `none` where there is none or no such branch."""
         import awkward as ak  # noqa: PLC0415
 
         if branch not in self.tree:
-            return np.full(self.end - self.first, np.nan)
+            return np.full(self.end - self.first, none)
         first = ak.firsts(self.array(branch), axis=1)
-        return np.asarray(
-            ak.to_numpy(ak.fill_none(first if index is None else first[:, index], np.nan)), dtype="float64"
-        )
+        return np.asarray(ak.to_numpy(ak.fill_none(first if index is None else first[:, index], none)), dtype="float64")
 
 
 def _open(path: str) -> Any:
@@ -353,9 +350,8 @@ def _read_edm4hep(block: RootBlock, part: _Part) -> tuple[Rows, Graph]:
     points = np.column_stack([*(column(f"vertex.{axis}") * mm for axis in "xyz"), column("time") * ns])
     n_events = block.end - block.first
     head = "EventHeader/EventHeader"
-    number, weight = part.first_of(f"{head}.eventNumber"), part.first_of(f"{head}.weight")
+    number, weight = part.first_of(f"{head}.eventNumber"), part.first_of(f"{head}.weight", none=1.0)
     number = np.where(np.isnan(number), np.arange(block.first, block.end), number)
-    weight = np.where(np.isnan(weight), 1.0, weight)
     events = {c.WEIGHT: weight, **_edm4hep_events(part)}
     n_weights, weights = np.ones(n_events, dtype=np.int64), weight
     vector = next((name for name in ("_EventHeader_weights", "EventHeader_0") if name in part.tree), "")
@@ -391,7 +387,7 @@ def _slices(
     fits = (begin >= 0) & (begin <= end) & (end <= n_links[event])
     for i in np.unique(event[~fits]):
         rows.faults.setdefault(int(i), f"a particle's mothers are not among the {n_links[i]} that the event lists")
-    counts = np.where(fits, end - begin, 0)
+    counts = cap_mothers(rows, np.where(fits, end - begin, 0))
     starts = offsets_from_counts(n_links)[event] + begin - (np.cumsum(counts) - counts)
     return counts, links[np.repeat(starts, counts) + np.arange(counts.sum())]
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 PIECE = 1 << 20
 _STEP = 1 << 16  # compressed bytes at once: at most the text of so many is lost where they are damaged
-_AHEAD = 4  # pieces that may wait to be taken
+_AHEAD = 12  # pieces that may wait to be taken: more than a block of events, so that both cores are busy
 # Leading bytes of compressed files: RFC 1952 (gzip), bzip2 and xz manuals, RFC 8878 (zstd).
 _MAGIC: tuple[tuple[bytes, Callable[[], Any]], ...] = (
     (b"\x1f\x8b", lambda: igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)),
@@ -154,7 +154,22 @@ class ByteStream:
         while data and make is None:
             yield data
             data = self.hashed.read(PIECE)
-        while data and make is not None:  # one member after another, zeros between them
+        if make is None:
+            return
+        parts: list[bytes] = []
+        try:
+            for part in self._members(make, data):
+                parts.append(part)
+                if sum(map(len, parts)) >= PIECE:
+                    yield b"".join(parts)
+                    parts.clear()
+        finally:
+            if parts and not self._is_closed.is_set():
+                yield b"".join(parts)
+
+    def _members(self, make: Callable[[], Any], data: bytes) -> Iterator[bytes]:
+        """What the members of a compressed file hold, one after another, with zeros between them; `data` is its beginning."""
+        while data:
             member = make()
             while not member.eof:
                 if member.needs_input and not data:
@@ -162,8 +177,8 @@ class ByteStream:
                     if not data:
                         raise EOFError("it ends before its end-of-stream marker")
                 given, data = (data[:_STEP], data[_STEP:]) if member.needs_input else (b"", data)
-                if piece := member.decompress(given, PIECE):
-                    yield piece
+                if part := member.decompress(given, PIECE):
+                    yield part
             data = (member.unused_data + data).lstrip(b"\0")
             while not data and (more := self.hashed.read(_STEP)):
                 data = more.lstrip(b"\0")

@@ -7,9 +7,8 @@ import pytest
 from scipy import integrate, stats
 
 from fastsim import columns as c
-from fastsim.events import production_points
-from fastsim.generate.pile_up import PileUp, overlay, prune
-from fastsim.generate.pythia import Pythia, ready
+from fastsim.generate.pile_up import PileUp, overlay
+from fastsim.generate.pythia import Pythia, generate, ready
 from fastsim.rng import Streams
 from fastsim.source import Limits, Range
 from fastsim.tracking.primaries import Primaries
@@ -149,36 +148,20 @@ def test_pile_up_keeps_primaries_and_occupancy(tmp_path):
         assert together[c.DNCH_DETA][i] == pytest.approx(density)
 
 
-def test_pruned_events_have_the_same_primaries(tmp_path):
-    pytest.importorskip("pythia8mc")
-    path = tmp_path / "soft.cmnd"
-    path.write_text("Main:numberOfEvents = 20\nBeams:eCM = 13000.\nSoftQCD:nonDiffractive = on\n")
-    (block,) = Pythia(str(path), Streams(1)).blocks(0, Range(), Limits(20, 10**7))
-    whole = block.read().batch
-    pruned = prune(whole)
-    assert pruned.n_rows("particle") < 0.6 * whole.n_rows("particle")
-    before, after = (Primaries(1.0).apply(batch, Streams(1)).columns for batch in (whole, pruned))
-    for column in (c.IS_PRIMARY, c.FROM_LONG_LIVED):
-        for name in c.MOMENTUM:
-            np.testing.assert_array_equal(pruned[name][after[column]], whole[name][before[column]])
-    np.testing.assert_array_equal(after[c.DNCH_DETA], before[c.DNCH_DETA])
-    np.testing.assert_array_equal(
-        production_points(pruned)[after[c.IS_PRIMARY]], production_points(whole)[before[c.IS_PRIMARY]]
-    )
-
-
 @pytest.mark.slow
 def test_a_heavy_ion_event_does_not_depend_on_those_before(tmp_path):
-    """Angantyr draws from several generators; all are seeded anew. Impact parameters are Pythia's."""
+    """Angantyr draws from several generators; all are seeded anew, and begin anew with each chunk."""
     pytest.importorskip("pythia8mc")
     path = tmp_path / "ions.cmnd"
     path.write_text("Beams:idA = 1000080160\nBeams:idB = 1000080160\nBeams:eCM = 5360.\nHeavyIon:SigFitNGen = 0\n")
     source = Pythia(str(path), Streams(1))
-    (whole,) = [block.read().batch for block in source.blocks(0, Range(0, 4), Limits(100, 10**7))]
-    alone = [source.blocks(0, Range(i, i + 1), Limits(1, 10**7)) for i in (3, 2, 1, 0)]
-    backwards = [next(blocks).read().batch for blocks in alone]
-    assert_equal(backwards[::-1], [whole])
-    info = ready(source._commands).heavyIonsPtr.hiInfo  # of event 0, the last that was made
+    (block,) = source.blocks(0, Range(0, 20), Limits(1, 10**7))
+    whole = block.read().batch
+    (late,) = source.blocks(0, Range(17, 20), Limits(1, 10**7))
+    assert_equal([late.read().batch], [whole.slice_events(17, 20)])
+    pythia = ready(source._commands)
+    generate(pythia, 1, 0)
+    info = pythia.heavyIonsPtr.hiInfo
     assert whole[c.IMPACT_PARAMETER][0] == info.b() > 0
     values = [info.nCollND(), info.nAbsProj() + info.nDiffProj(), info.nAbsTarg() + info.nDiffTarg(), info.nCollTot()]
     assert [whole[column][0] for column in c.HEAVY_ION[:4]] == values

@@ -37,6 +37,14 @@ def test_power_law_against_its_integral(power):
         assert integrate.quad(lambda x: x**-power, 1, x)[0] / whole == pytest.approx(u, abs=1e-9)
 
 
+@pytest.mark.parametrize("distance", [1e-15, -1e-15, 1e-12, 1e-9, -1e-9])
+def test_a_power_close_to_one_is_nearly_log_uniform(distance):
+    """To first order in the distance the quantile's logarithm differs by distance L^2 u (u - 1) / 2, L = log(max / min)."""
+    u, width = np.array(U), math.log(1000)
+    found = np.log(quantiles(min=0.01, max=10, shape="power", power=1 + distance)) - math.log(0.01)
+    assert found == pytest.approx(u * width + distance * width**2 * u * (u - 1) / 2, abs=1e-14)
+
+
 @pytest.mark.parametrize(("low", "slope", "mass"), [(0, 0.3, MASS), (0.2, 0.1, 0), (1, 2, 5)])
 def test_thermal_spectrum_against_its_integral(low, slope, mass):
     def density(pt):

@@ -14,10 +14,10 @@ from particle import Particle
 from fastsim import columns as c
 from fastsim.errors import CardError
 from fastsim.generate import gun
-from fastsim.generate.gun import Gun, mass_of
+from fastsim.generate.gun import Gun
 from fastsim.rng import Streams
 from fastsim.source import Limits, Range
-from fastsim.species import SPECIES
+from fastsim.species import SPECIES, mass_of
 from tests.generated import PIONS, assert_equal, assert_is_complete, shoot, write
 
 MIXED = """
@@ -149,6 +149,8 @@ def test_masses():
     # 12 u by definition (1 u = 931.49410372 MeV, CODATA 2022) less six electrons, whose binding is 1 keV in all
     assert mass_of(1000060120) == pytest.approx((12 * 931.49410372 - 6 * 0.51099895069) / 1000, abs=2e-6)
     assert mass_of(99999999) is None
+    # hypertriton: m(p) + m(n) + m(Lambda) less 2.4 MeV of binding (PDG 2024 and arXiv:2209.07360) [GeV]
+    assert mass_of(-1010010030) == pytest.approx(0.93827209 + 0.93956542 + 1.115683 - 0.0024, rel=0.01)
     assert mass_of(1103) is None  # a diquark: known to `particle`, without a mass
 
 
@@ -172,8 +174,17 @@ FAULTS = {
     'kind = "gun"': ('kind = "rifle"', r"gun.toml:2: kind: must be 'gun'"),
     "\n[[particles]]": (
         "dnch_deta = { values = [-1] }\n[[particles]]",
-        r"gun.toml:4: dnch_deta: must not be negative, nor of shape 'thermal'",
+        r"gun.toml:4: dnch_deta: must not be negative, nor above 1e6, nor of shape 'thermal'",
     ),
+    "[[particles]]": ("dnch_deta = { values = [1e300] }\n[[particles]]", "dnch_deta: must not be negative, nor above 1e6"),
+    "\n[[particles]]\n": ("vertex.x = 1e300\n[[particles]]\n", r"vertex\.x: must be less than or equal to 1000000"),
+    "[[particles]]\n": ("vertex.t = -1e7\n[[particles]]\n", r"vertex\.t: must be greater than or equal to -1000000"),
+    "min = 0.1": ("min = 1e-320", r"pt: must be in 0 to 10000000, nothing but 0 below 1e-06 \(it is 9.99989e-321 to 10\)"),
+    "min = 0.1, ": ('shape = "log_uniform", min = 1e-320, ', r"'log_uniform' needs max / min below 1e\+25 \(min = 1e-320, max"),
+    "0.1, max = 10": ("0, max = 1e-9", "pt: must be in 0 to 10000000, nothing but 0 below 1e-06"),
+    "eta = { min = -1, max = 1": ("theta = { min = 1e-9, max = 1", "theta: must be in 0 to 3.1415927, nothing but 0 below 1e-06"),
+    "= [211, -211]": ("= [211, -211]\nweights = [1e300, 1e300]", "must be less than or equal to 1000000000000000"),
+    "0.1, max = 10 }": ('0, max = 1, shape = "exponential", slope = 1e-300 }', "must be greater than or equal to 0.000001"),
     "max = 10": ("max = 0.1", r"gun.toml:8: particles\[0\]\.pt: min must be below max \(min = 0.1, max = 0.1\)"),
     ", max = 10": ("", r"particles\[0\]\.pt: a range needs both min and max"),
     "{ min = 0.1": ("{ values = [1], min = 0.1", "must give exactly one of: values; min and max; edges and contents"),

@@ -15,7 +15,7 @@ from fastsim import columns as c
 from fastsim import toml
 from fastsim.errors import CardError, InputError
 from fastsim.events import EventBatch, offsets_from_counts
-from fastsim.generate.pile_up import PileUp, overlay, prune
+from fastsim.generate.pile_up import PileUp, overlay
 from fastsim.rng import Streams
 from fastsim.source import make_batch
 from tests.generated import assert_equal, assert_is_complete
@@ -123,39 +123,6 @@ def test_inputs_stay_as_they_were():
     for column, array in before.items():
         np.testing.assert_array_equal(SOFT[column], array)
         np.testing.assert_array_equal(HARD[column], own[column])
-
-
-def test_prune_drops_partons_and_their_vertices():
-    """Two protons meet (vertex 0), a gluon and a diquark make hadrons (1), of which one decays (2); then an event of pions."""
-    pdg = np.array([2212, 2212, 21, 2101, 113, 2212, 211, -211, 92, 211, -211], dtype=np.int32)
-    status = np.array([4, 4, 51, 63, 2, 1, 1, 1, 71, 1, 1], dtype=np.int32)
-    production = np.array([-1, -1, 0, 0, 1, 1, 2, 2, -1, 0, 0], dtype=np.int32)
-    end = np.array([0, 0, 1, 1, 2, -1, -1, -1, 0, -1, -1], dtype=np.int32)
-    before = record([(8, 4), (3, 1)], 5)
-    links = {c.PDG: pdg, c.STATUS: status, c.PRODUCTION_VERTEX: production, c.END_VERTEX: end}
-    before = EventBatch(before.offsets, {**before.columns, **links})
-    after = prune(before)
-    assert_is_complete(after)
-    assert after[c.PDG].tolist() == [2212, 2212, 113, 2212, 211, -211, 211, -211]
-    assert after[c.PRODUCTION_VERTEX].tolist() == [-1, -1, 1, 1, 2, 2, 0, 0]
-    assert after[c.END_VERTEX].tolist() == [0, 0, 2, -1, -1, -1, -1, -1]
-    assert after.offsets["particle"].tolist() == [0, 6, 8]
-    assert after.offsets["vertex"].tolist() == [0, 3, 4]
-    kept = [0, 1, 2, 4]  # vertex 3 of the first event belongs to nobody
-    for column in c.VERTEX_POSITION:
-        np.testing.assert_array_equal(after[column], before[column][kept])
-
-
-def test_prune_keeps_final_partons_and_whatever_is_no_parton():
-    batch = record([(9, 1)], 5)
-    pdg = np.array([1, 21, 2103, 81, 111, 2112, -3303, 443, 990], dtype=np.int32)
-    for status, expected in ((1, pdg.tolist()), (2, [111, 2112, 443, 990])):
-        given = {c.PDG: pdg, c.STATUS: np.full(9, status, dtype=np.int32)}
-        assert prune(EventBatch(batch.offsets, {**batch.columns, **given}))[c.PDG].tolist() == expected
-
-
-def test_prune_of_nothing():
-    assert prune(HARD.slice_events(0, 0)).n_events == 0
 
 
 def _many(n, mean, **options):

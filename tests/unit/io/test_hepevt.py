@@ -146,11 +146,14 @@ LINES = (" ".join(map(repr, row(22, 1)[:11])), "0 0 0 0")
         (event(5, DECAYS).replace(" 310 ", " 310.5 "), "status, PDG code, mothers and daughters must be whole numbers"),
         (event(5, DECAYS).replace(" 310 ", " 9876543210 "), "status, PDG code, mothers and daughters must be whole numbers"),
         (event(5, DECAYS).replace(" 310 ", " nan "), "status, PDG code, mothers and daughters must be whole numbers"),
-        (event(5, [*DECAYS, row(22, 1, (9, 2000000000))]), "particle 7 has the mother 8, where there are particles 1 to 7"),
-        (event(5, [*DECAYS, row(22, 1, (-1, 0))]), "particle 7 has the mother 0, where there are particles 1 to 7"),
+        (event(5, [*DECAYS, row(22, 1, (9, 2000000000))]), "particle 7 has the mother 9, where there are particles 1 to 7"),
+        (event(5, [*DECAYS, row(22, 1, (-1, 0))]), "particle 7 has the mother -1, where there are particles 1 to 7"),
         (event(5, [*DECAYS, row(22, 1, (7, 7))]), "its particles are their own ancestors"),
         (event(5, [row(22, 1, p=(math.inf, 0, 0, 1))]), "particle 1 (PDG code 22) has px = inf"),
         (event(5, [row(22, 1, x=(math.nan, 0, 0, 1))]), "vertex 1 is at [nan, 0.0, 0.0,"),
+        (event(5, [row(22, 1, x=(0, 0, 1e40, 1))]), "vertex 1 is at [0.0, 0.0, 1.0000000000000001e+39,"),
+        (event(5, [row(22, 1)] * 200 + [row(22, 1, (1, 200))] * 300), "its 500 particles have 60000 mothers in all"),
+        (event(5, DECAYS).replace("3.04", "3" * 3_000_000), f"b'{40 * '3'}', of 3000000 characters, is not a number"),
     ],
 )  # fmt: skip
 def test_bad_events_are_told_and_the_others_kept(tmp_path, text, reason):
@@ -162,6 +165,16 @@ def test_bad_events_are_told_and_the_others_kept(tmp_path, text, reason):
     assert joined(reads, c.EVENT_ID).tolist() == [10, 12]
     assert joined(reads, c.EVENT_NUMBER).tolist() == [4, 6]
     assert joined(reads, c.PDG).tolist() == [2212, 2212, 310, 211, 22, -211] * 2
+
+
+@pytest.mark.parametrize("cut", [1, 2, 5])
+def test_an_event_that_is_cut_within_its_last_number_is_told(tmp_path, cut):
+    away = [row(22, 1, x=(1.0, 2.0, 3.0, 12.34567))]
+    (read,), _ = read_all(source(tmp_path, event(4, DECAYS), event(5, away)[:-cut]))
+    assert reasons([read])[1].endswith(
+        "event 0 (position 1): its last line has no end, so that the last number may be half of one: the file is truncated"
+    )
+    assert read.batch[c.EVENT_ID].tolist() == [0]
 
 
 def test_an_empty_event_is_an_event(tmp_path):
@@ -192,6 +205,7 @@ def test_what_is_not_hepevt_is_refused(tmp_path, text):
 def test_recognises():
     assert recognises(event(0, DECAYS).encode()[:1000])
     assert recognises(event(0, DECAYS).replace("\n", "\r\n").encode())
+    assert recognises(event(0, DECAYS).replace("\n", "\n\n", 1).encode())
     assert recognises(b"E 0 0\nE 1 0\n")
     assert recognises(b"E 0 0\n")
     assert not recognises(b"HepMC::Version 3.02.05\nHepMC::Asciiv3-START_EVENT_LISTING\nE 0 1 3\n")

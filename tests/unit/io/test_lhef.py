@@ -181,11 +181,15 @@ def with_odd(**changes):
     ("text", "reason"),
     [
         (event(*TOPS, n=7), "it announces 7 particles and has 8"),
-        (with_odd(mothers=(12, 12)), "particle 9 has the mother 10, where there are particles 1 to 9"),
-        (with_odd(mothers=(-2, 0)), "particle 9 has the mother 0, where there are particles 1 to 9"),
+        (with_odd(mothers=(12, 12)), "particle 9 has the mother 12, where there are particles 1 to 9"),
+        (with_odd(mothers=(-2, 0)), "particle 9 has the mother -2, where there are particles 1 to 9"),
         (with_odd(mothers=(9, 9)), "its particles are their own ancestors"),
         (with_odd(p=(math.nan, 0.0, 1.0)), "particle 9 (PDG code 22) has px = nan"),
         (with_odd(p=(0.0, 0.0, 1e39)), "particle 9 (PDG code 22) has pz = 1e+39"),
+        (event(*TOPS, weight=math.nan), "it has the weight nan"),
+        (event(*TOPS, weight=1e39), "it has the weight 1e+39"),
+        (event(*TOPS).replace(">1.25<", ">inf<"), "it has the weight inf"),
+        (event(TOPS[2].replace(" 0.0 9.", " 1e300 9."), particle(22, 1, (1, 1), (1, 0, 0), 0)), "vertex 2 is at [1.73"),
         (with_odd(pdg=10**10), "10000000000 is too large a code"),
         (event(*TOPS).replace(" 500.0", " 5oo.0"), "pylhe cannot read it: ValueError: could not convert string to float"),
         (event(*TOPS).replace("</rwgt>", ""), "pylhe cannot read it: RuntimeWarning: Parse Error: mismatched tag"),
@@ -247,7 +251,47 @@ def test_groups_of_events_are_looked_through(tmp_path):
     assert joined(reads, c.EVENT_ID).tolist() == [0, 1, 2]
 
 
-@pytest.mark.parametrize("end", ["", "</LesHouchesEv", "<!-- -->"])
+END = "</LesHouchesEvents>\n"
+
+
+@pytest.mark.parametrize("more", [document(event(*TOPS)), event(*TOPS), "x", "<!-- -->\n</LesHouchesEvents>"])
+def test_what_follows_on_the_end_is_told(tmp_path, more):
+    path = tmp_path / "events.lhe"
+    path.write_text(document(event(*TOPS), end=END) + more)
+    message = (
+        "something follows on </LesHouchesEvents>, after 1 events: are there several files in it\\?\nhint: split it"
+    )
+    with pytest.raises(InputError, match=f"^{path}: {message}"):
+        read_all(LhefEvents(str(path)))
+
+
+@pytest.mark.parametrize("more", ["", "  \n\n", "<!-- an event and so on -->\n", "\n<!-- a --> <!-- b -->"])
+def test_nothing_follows_on_the_end(tmp_path, more):
+    path = tmp_path / "events.lhe"
+    path.write_text(document(event(*TOPS), end=END) + more)
+    assert read_all(LhefEvents(str(path)))[1].n_events == 1
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        "<!-- an <event> has an </event>, a file </LesHouchesEvents> -->\n",
+        "<slha><![CDATA[ <event> --> ]]></slha>\n",
+        "<!-- <init> <event> <![CDATA[ -->\n<!-- <event> -->",
+    ],
+)
+def test_events_in_comments_of_the_header_are_none(tmp_path, odd):
+    path = tmp_path / "events.lhe"
+    path.write_text(document(event(*TOPS)).replace("<header>\n", f"<header>\n{odd}", 1))
+    reads, record = read_all(LhefEvents(str(path)))
+    assert joined(reads, c.WEIGHT_VALUE).tolist() == [0.5, 1.25, 0.25]
+    assert record.n_events == 1
+    path.write_text(document(event(*TOPS)).replace("<header>\n", "<header>\n<!-- ", 1).replace("-->", "", 1))
+    with pytest.raises(InputError, match=f"^{path}: a comment or CDATA of the header has no end"):
+        LhefEvents(str(path))
+
+
+@pytest.mark.parametrize("end", ["", "</LesHouchesEv", "</LesHouchesEvents", "<!-- -->"])
 def test_a_truncated_file_is_told_after_its_events(tmp_path, end):
     path = tmp_path / "events.lhe"
     path.write_text(document(event(*TOPS), event(*TOPS), end=end))

@@ -10,7 +10,7 @@ import pytest
 
 from fastsim import columns as c
 from fastsim.errors import InputError
-from fastsim.io.root_events import RootEvents, recognises
+from fastsim.io.root_events import RootEvents, _Part, recognises
 from fastsim.source import Limits, Range
 from tests import root_files as files
 from tests.source_checks import (
@@ -169,6 +169,10 @@ def with_particle(i, **changes):
         (lambda: with_particle(2, momentum=[0, 0, 0, 1e39]), "particle 3 (PDG code 211) has energy = 1e+39"),
         (lambda: with_particle(2, mass=math.inf), "particle 3 (PDG code 211) has mass = inf"),
         (lambda: broken(vertices=[(0, [0, math.inf, 0, 0])] * 2), "vertex 1 is at [0.0, inf, 0.0, 0.0]"),
+        (lambda: broken(vertices=[(0, [0, 0, 1e40, 0])] * 2), "vertex 1 is at [0.0, 0.0, 1.0000000000000001e+39, 0.0]"),
+        (lambda: broken(event_pos=[0, 0, 0, 1e42]), "it is at [0.0, 0.0, 0.0, 3.3356409519815205e+39]"),
+        (lambda: broken(weights=[math.nan]), "it has the weight nan"),
+        (lambda: broken(weights=[-1e39]), "it has the weight -1e+39"),
         (lambda: broken(event_pos=[0, math.nan, 0, 0]), "it is at [0.0, nan, 0.0, 0.0]"),
         (lambda: broken(links1=[1, 9], links2=[-1, -1]), "its link from 9 to -1 is between nothing that it has"),
         (lambda: broken(links1=[-3], links2=[1]), "its link from -3 to 1 is between nothing that it has"),
@@ -203,6 +207,22 @@ def test_range_and_blocks(tmp_path, events, ids, n):
     assert [i for read in reads for i in read.batch[c.EVENT_NUMBER]] == [i - 10 for i in ids]
     assert record.first_event == 10
     assert record.n_events == 6
+
+
+def test_numbers_of_particles_are_read_once(tmp_path, monkeypatch):
+    read, counts = [], _Part.counts
+    monkeypatch.setattr(
+        _Part, "counts", lambda part, branch: read.append(part.end - part.first) or counts(part, branch)
+    )
+    blocks = list(hepmc3(tmp_path, [small_event(i) for i in range(9)]).blocks(0, Range(1), Limits(5, 12)))
+    assert [(block.first, block.end) for block in blocks] == [
+        (1, 3),
+        (3, 5),
+        (5, 6),
+        (6, 8),
+        (8, 9),
+    ]  # 6 particles each
+    assert read == [5, 3]
 
 
 def test_an_event_larger_than_the_limit_is_a_block(tmp_path):
@@ -323,6 +343,7 @@ def test_edm4hep_leaves_out_what_the_simulation_made(tmp_path):
         ([mc(22, 1, (1,)), mc(22, 1, (0,))], "its particles are their own ancestors"),
         ([mc(22, 1, (0,), parents_end=5)], "a particle's mothers are not among the 1 that the event lists"),
         ([mc(22, 1, momentum=(math.inf, 0, 0))], "particle 1 (PDG code 22) has px = inf"),
+        ([mc(22, 1, vertex=(1e40, 0, 0))], "vertex 1 is at [1.0000000000000001e+39, 0.0, 0.0, 0.0]"),
         ([mc(22, 1, vertex=(math.nan, 0, 0))], "vertex 1 is at [nan, 0.0, 0.0, 0.0]"),
     ],
 )  # fmt: skip
@@ -335,6 +356,14 @@ def test_edm4hep_bad_events_are_told_and_the_others_kept(tmp_path, particles, re
     assert set(reasons([read])) == {1, 2}
     assert read.batch[c.EVENT_ID].tolist() == [0, 3]
     assert mothers_of(read.batch, 1) == [set(), set(), {0, 1}, {2}, {0, 1}, {2}]
+
+
+@pytest.mark.parametrize("weight", [math.nan, math.inf, 1e39])
+def test_edm4hep_weights_that_are_none_are_told(tmp_path, weight):
+    events = [{"particles": DECAYS, "weight": w} for w in (0.5, weight)]
+    (read,), _ = read_all(edm4hep(tmp_path, events))
+    assert reasons([read])[1].endswith(f": it has the weight {weight}")
+    assert read.batch[c.WEIGHT_VALUE].tolist() == [0.5]
 
 
 @files.quiet
@@ -409,8 +438,8 @@ def test_o2_units_status_vertices_and_primaries(tmp_path):
 
 def test_o2_masses_are_those_of_the_particle_data_group(tmp_path):
     codes = [211, 310, -3122, 22, 1000010020, 1000060120, 21, 99999999]
-    # PDG 2024 [GeV]; the deuteron of CODATA; carbon-12 defines the mass unit; a gluon and nonsense have none
-    masses = [0.13957039, 0.497611, 1.115683, 0.0, 1.875612945, 12 * 0.93149410242, 0.0, 0.0]
+    # PDG 2024 [GeV]; the deuteron of CODATA; carbon-12 defines the mass unit, with its electrons; a gluon and nonsense have none
+    masses = [0.13957039, 0.497611, 1.115683, 0.0, 1.875612945, 12 * 0.93149410372 - 6 * 0.00051099895, 0.0, 0.0]
     (read,), _ = read_all(o2(tmp_path, [[track(code, 1, p=(3.0, 0.0, 4.0)) for code in codes]]))
     np.testing.assert_allclose(read.batch[c.MASS], masses, rtol=1e-6)
     np.testing.assert_allclose(read.batch[c.ENERGY], np.sqrt(25 + np.array(masses) ** 2), rtol=1e-6)
@@ -431,13 +460,20 @@ def test_o2_bad_events_are_told_and_the_others_kept(tmp_path):
         [track(22, 1, 7), track(11, -1, 0, process=5)],
         [track(22, 1, 1), track(22, 1, 0)],
         [track(22, 1, p=(math.nan, 0, 0))],
+        [track(22, 1, x=(0, 0, math.inf, 0))],
     ]
     (read,), _ = read_all(o2(tmp_path, [good, *bad, good]))
     assert_sound(read)
-    assert read.batch[c.EVENT_ID].tolist() == [0, 5]
+    assert read.batch[c.EVENT_ID].tolist() == [0, 6]
     wrong = "particle 1 has the mother 8, where there are particles 1 to"
     for i, reason in enumerate(
-        (f"{wrong} 1", f"{wrong} 2", "its particles are their own ancestors", "particle 1 (PDG code 22) has px = nan"),
+        (
+            f"{wrong} 1",
+            f"{wrong} 2",
+            "its particles are their own ancestors",
+            "particle 1 (PDG code 22) has px = nan",
+            "vertex 1 is at [0.0, 0.0, inf, 0.0]",
+        ),
         1,
     ):
         assert f"event {i} (position {i}): {reason}" in reasons([read])[i]

@@ -47,7 +47,7 @@ def entries(path, tree="O2collision_001"):
         (files.sample(3)[:-50], "the file ends in the middle of an event listing"),
         (
             gzip.compress(files.sample(3))[:-50],
-            "the compressed data is truncated or damaged (Compressed file ended before",
+            "the compressed data is truncated or damaged (it ends before its end-of-stream marker)",
         ),
         (
             files.sample(3).replace(b"P 3 -1", b"P 3 *1", 1),

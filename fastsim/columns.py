@@ -1,16 +1,16 @@
 """Columns: every array that travels through the program, with its table, type, unit and meaning.
 
-Five tables, flat, with per-event offsets: `event`, `weight` (all weights of the generator), `vertex`, `particle` (both as in
-the generator's record) and `track` (candidates for a track: charged, final, of a tracked species). A column that is not
-declared cannot be written.
+Tables, flat, with per-event offsets: `event`, `weight` (all weights of the generator), `vertex`, `particle` (both as in the
+generator's record), `track` (candidates for a track: charged, final, of a tracked species), and the objects that modules of
+the card make of them: `electron`, `muon`, `jet`, `jet_constituent`. A column that is not declared cannot be written.
 """
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
-Table = Literal["event", "weight", "vertex", "particle", "track"]
-TABLES: tuple[Table, ...] = ("event", "weight", "vertex", "particle", "track")
+Table = Literal["event", "weight", "vertex", "particle", "track", "electron", "muon", "jet", "jet_constituent"]
+TABLES: tuple[Table, ...] = get_args(Table)
 
 PARAMETERS = ("dca_xy", "dca_z", "phi", "tan_lambda", "q_over_pt")  # the order of every 5-vector and covariance
 PARAMETER_UNITS = ("cm", "cm", "rad", "", "1/GeV")
@@ -134,8 +134,38 @@ CHARGE = Column("charge", "track", "int8", "e", "reconstructed charge")
 VERTEX = tuple(
     Column(f"vertex_{axis}", "event", "float64", "cm", "reconstructed primary vertex") for axis in ("x", "y", "z")
 )
-VERTEX_SIGMA = tuple(
-    Column(f"sigma_vertex_{axis}", "event", "float64", "cm", "resolution of the primary vertex")
-    for axis in ("x", "y", "z")
+VERTEX_COV = Column(
+    "vertex_cov", "event", "float64", "cm^2", "covariance of the primary vertex: xx, xy, yy, xz, yz, zz", (6,)
 )
-N_CONTRIBUTORS = Column("n_contributors", "event", "int32", "", "reconstructed primary tracks of the event")
+VERTEX_CHI2 = Column("vertex_chi2", "event", "float64", "", "chi2 of the primary vertex, 0 if it was not fitted")
+N_CONTRIBUTORS = Column("n_contributors", "event", "int32", "", "tracks in the primary vertex")
+IS_CONTRIBUTOR = Column("is_contributor", "track", "bool", "", "reconstructed, and in the primary vertex")
+
+# What modules of objects make. A position is that of a row in its event.
+ELECTRON_TRACK = Column("track_index", "electron", "int32", "", "position of the electron's track in its event")
+MUON_TRACK = Column("track_index", "muon", "int32", "", "position of the muon's track in its event")
+ELECTRON_SUM_PT = Column("sum_pt_charged", "electron", "float64", "GeV", "sum of pt of the other tracks in the cone")
+MUON_SUM_PT = Column("sum_pt_charged", "muon", "float64", "GeV", "sum of pt of the other tracks in the cone")
+JET = tuple(
+    Column(name, "jet", "float64", unit, f"{doc} of the jet")
+    for name, unit, doc in (
+        ("pt", "GeV", "transverse momentum"),
+        ("eta", "", "pseudorapidity"),
+        ("phi", "rad", "azimuth"),
+        ("mass", "GeV", "invariant mass"),
+    )
+)
+JET_CHARGE = Column("charge", "jet", "int8", "e", "sum of the charges of the jet's tracks")
+JET_N_CHARGED = Column("n_charged", "jet", "int32", "", "tracks in the jet")
+JET_N_NEUTRAL = Column("n_neutral", "jet", "int32", "", "neutral constituents of the jet")
+JET_FLAVOR = Column("flavor", "jet", "int32", "", "PDG code of the jet's parton: 5 b, 4 c, 15 tau, 21, 1 to 3, 0 none")
+JET_B_TAG = Column("b_tag", "jet", "uint32", "", "bit i: tagged as b by the i-th working point")
+JET_C_TAG = Column("c_tag", "jet", "uint32", "", "bit i: tagged as c by the i-th working point")
+JET_TAU_TAG = Column("tau_tag", "jet", "uint32", "", "bit i: tagged as tau by the i-th working point")
+CONSTITUENT_JET = Column("jet_index", "jet_constituent", "int32", "", "position of the jet in its event")
+CONSTITUENT_TRACK = Column("track_index", "jet_constituent", "int32", "", "position of the track in its event")
+MET = Column(
+    "met", "event", "float64", "GeV", "missing transverse momentum: of the negative sum of what was reconstructed"
+)
+MET_PHI = Column("met_phi", "event", "float64", "rad", "azimuth of the missing transverse momentum")
+SCALAR_HT = Column("scalar_ht", "event", "float64", "GeV", "sum of the transverse momenta of what was reconstructed")

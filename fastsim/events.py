@@ -74,7 +74,7 @@ class EventBatch:
                 ]
                 record = ak.contents.RecordArray(contents, list(members), length=self.n_rows(table))
                 offsets = ak.index.Index64(self.offsets[table])
-                fields[f"{table}s" if table != "vertex" else "vertices"] = ak.Array(
+                fields["vertices" if table == "vertex" else f"{table}s"] = ak.Array(
                     ak.contents.ListOffsetArray(offsets, record)
                 )
         return ak.zip(fields, depth_limit=1)

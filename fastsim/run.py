@@ -15,8 +15,9 @@ from fastsim.cards import LoadedCard, load_card
 from fastsim.errors import CardError, FastsimError, InputError
 from fastsim.generate.beam_spot import shift_events
 from fastsim.generate.pile_up import overlay
-from fastsim.io import aod, hepmc
+from fastsim.io import hepmc
 from fastsim.io.inputs import check_exists, may_be_text, read_blocks, read_minimum_bias
+from fastsim.io.output import FORMATS
 from fastsim.io.rootio import refuse_existing
 from fastsim.luts.store import LutSet, get_luts, no_table, without_numbers
 from fastsim.pipeline import Pipeline
@@ -115,12 +116,13 @@ def check_card(loaded: LoadedCard) -> None:
     if problems := list(_table_problems(loaded)):
         raise CardError([f"{loaded.path}: tracking.{problem}" for problem in problems])
     made = {*c.READ, *(column for module in make_pipeline(loaded).modules for column in module.makes)}
-    missing = [column for column in aod.NEEDS if column not in made]
+    output = loaded.card.output
+    missing = [column for column in FORMATS[output.format].needs(output) if column not in made]
     if missing:
         makers = sorted({kind for kind in installed() if set(missing) & set(getattr(load_kind(kind), "makes", ()))})
         names = ", ".join(map(str, missing))
         raise CardError(
-            [f"{loaded.path}: the output {loaded.card.output.format!r} needs {names}, which no module makes"],
+            [f"{loaded.path}: the output {output.format!r} needs {names}, which no module makes"],
             hint=f"add a [[modules]] table with kind = {' or '.join(map(repr, makers))}" if makers else "",
         )
 
@@ -190,17 +192,16 @@ def simulate_files(
         summary.notes.append("some input is given more than once: its events repeat, with other random numbers")
     job = _prepare(loaded, names, progress, summary)
     records: list[InputRecord] = []
+    output = loaded.card.output
+    door = FORMATS[output.format]
     total = sum(Path(name).stat().st_size for name in names if Path(name).is_file())
     items = read_blocks(
         names, job.simulation.streams, events=Range(*events), limits=job.simulation.limits(batch_size), records=records,
-        allow_truncated=allow_truncated, has_mass=c.MASS in {*aod.NEEDS, *job.simulation.pipeline.needs},
+        allow_truncated=allow_truncated, has_mass=c.MASS in {*door.needs(output), *job.simulation.pipeline.needs},
     )  # fmt: skip
-    output = loaded.card.output
-    writer = aod.AodWriter(
-        Path(out), events_per_frame=output.events_per_frame, compression_level=output.compression_level
-    )
+    writer = door.open(Path(out), output)
     progress.events(0, 0, total)
-    with closing(items), writer.file:
+    with closing(items), writer:
         for item, done in map_in_order(job.simulation, _timed(items, summary), workers):
             _accept(done, summary, max_bad_events)
             begin = time.perf_counter()
@@ -218,7 +219,7 @@ def simulate_files(
             job.pile_up_files,
             events,
             summary.bad_event_ids,
-            aod.UNITS,
+            door.units(output),
         )
         settings = {"batch_size": batch_size, "workers": workers}
         circumstance = provenance.circumstance(records, job.luts, loaded, settings)

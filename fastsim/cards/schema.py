@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 Rule = Literal["clamp", "not_reconstructed", "error"]
+Format = Literal["ao2d", "delphes", "nano", "parquet", "rntuple"]
+Truth = Literal["standard", "reconstructed", "all", "none"]
 
 
 class Overflow(toml.Strict):
@@ -71,8 +73,15 @@ class Tracking(toml.Strict):
 class Output(toml.Strict):
     """What is written, and how."""
 
-    format: Annotated[Literal["ao2d"], Field(description="format of the output file")]
-    events_per_frame: Annotated[int, Field(ge=1, le=10_000_000, description="events in one DF_<n> directory")]
+    format: Annotated[Format, Field(description="format of the output file")]
+    truth: Annotated[
+        Truth,
+        Field(
+            description='generated particles: "standard" (final state, decay chains, heavy flavour, resonances, the hard '
+            'process; no parton shower), "reconstructed" (of these, the reconstructed ones and their ancestors), "all", "none"'
+        ),
+    ] = "standard"
+    events_per_frame: Annotated[int, Field(ge=1, le=10_000_000, description="ao2d: events in one DF_<n> directory")]
     compression_level: Annotated[int, Field(ge=0, le=9, description="zstd level, 0 for none")]
 
 

@@ -7,7 +7,7 @@ columns as of O2Physics' ALICE 3 on-the-fly tracker of 2026), Detectors/AOD/src/
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
@@ -18,11 +18,13 @@ from fastsim.io.rootio import RootFile
 from fastsim.kernels.ancestry import link_family
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
+    from types import TracebackType
 
     from numpy.typing import NDArray
 
+    from fastsim.cards.schema import Output
     from fastsim.events import EventBatch
 
 TRACK_AT_VERTEX = 1  # o2::aod::track::TrackTypeEnum::Track: parameters at closest approach
@@ -113,8 +115,8 @@ def _rho(name: str, index: int) -> Branch:
     return Branch(name, "int8", "1/128", lambda f: f.rho[:, index])
 
 
-def _variance(name: str, column: c.Column) -> Branch:
-    return Branch(name, "float32", "cm^2", lambda f: f.event(column) ** 2)
+def _vertex_cov(name: str, index: int) -> Branch:
+    return Branch(name, "float32", "cm^2", lambda f: f.event(c.VERTEX_COV)[:, index])
 
 
 def _status_code(frame: Frame) -> NDArray[Any]:
@@ -134,8 +136,7 @@ def _particle_flags(frame: Frame) -> NDArray[Any]:
 
 
 def _track_flags(frame: Frame) -> NDArray[Any]:
-    is_own = frame.batch[c.IS_PRIMARY] & (frame.batch[c.COLLISION] == 0)
-    return np.asarray(is_own[frame.track_particles()] * PV_CONTRIBUTOR)
+    return frame.track(c.IS_CONTRIBUTOR) * PV_CONTRIBUTOR
 
 
 TREES: dict[str, tuple[Branch, ...]] = {
@@ -150,14 +151,9 @@ TREES: dict[str, tuple[Branch, ...]] = {
         _event("fPosX", c.VERTEX[0]),
         _event("fPosY", c.VERTEX[1]),
         _event("fPosZ", c.VERTEX[2]),
-        _variance("fCovXX", c.VERTEX_SIGMA[0]),
-        _constant("fCovXY", "float32", unit="cm^2"),
-        _variance("fCovYY", c.VERTEX_SIGMA[1]),
-        _constant("fCovXZ", "float32", unit="cm^2"),
-        _constant("fCovYZ", "float32", unit="cm^2"),
-        _variance("fCovZZ", c.VERTEX_SIGMA[2]),
+        *(_vertex_cov(f"fCov{name}", i) for i, name in enumerate(("XX", "XY", "YY", "XZ", "YZ", "ZZ"))),
         _constant("fFlags", "uint16"),
-        _constant("fChi2", "float32"),
+        _event("fChi2", c.VERTEX_CHI2),
         Branch("fNumContrib", "uint16", "", lambda f: np.minimum(f.event(c.N_CONTRIBUTORS), 65535)),
         _constant("fCollisionTime", "float32", unit="ns"),
         _constant("fCollisionTimeRes", "float32", unit="ns"),
@@ -241,12 +237,29 @@ TREES: dict[str, tuple[Branch, ...]] = {
         _constant("fMcMask", "uint16"),
     ),
 }
-NEEDS: tuple[c.Column, ...] = (
+_NEEDS: tuple[c.Column, ...] = (
     c.EVENT_ID, c.WEIGHT, c.IMPACT_PARAMETER, c.EVENT_PLANE_ANGLE, *c.VERTEX_TRUE, *c.VERTEX_POSITION, c.PDG, c.STATUS,
     *c.MOMENTUM, c.ENERGY, c.PRODUCTION_VERTEX, c.END_VERTEX, c.COLLISION, c.FROM_LONG_LIVED, c.IS_PRIMARY, c.DNCH_DETA,
-    c.PARTICLE_INDEX, c.IS_RECONSTRUCTED, *c.RECONSTRUCTED, c.COV_PACKED, *c.VERTEX, *c.VERTEX_SIGMA, c.N_CONTRIBUTORS,
+    c.PARTICLE_INDEX, c.IS_RECONSTRUCTED, *c.RECONSTRUCTED, c.COV_PACKED, *c.VERTEX, c.VERTEX_COV, c.VERTEX_CHI2,
+    c.N_CONTRIBUTORS, c.IS_CONTRIBUTOR,
 )  # fmt: skip
-UNITS = {f"{tree}.{b.name}": b.unit for tree, branches in TREES.items() for b in branches if b.unit}
+
+
+def needs(output: Output) -> tuple[c.Column, ...]:
+    """Columns that the trees are made of."""
+    del output
+    return _NEEDS
+
+
+def units(output: Output) -> dict[str, str]:
+    """Units of the branches."""
+    del output
+    return {f"{tree}.{b.name}": b.unit for tree, branches in TREES.items() for b in branches if b.unit}
+
+
+def open_writer(path: Path, output: Output) -> AodWriter:
+    """A new AO2D file."""
+    return AodWriter(path, output)
 
 
 def _family(
@@ -292,12 +305,20 @@ def _frame(batch: EventBatch, n_events: int, n_particles: int) -> Frame:
 class AodWriter:
     """Writes batches to an AO2D file. Data frames are cut by event id, so their content depends on nothing else."""
 
-    def __init__(self, path: Path, *, events_per_frame: int, compression_level: int) -> None:
-        self._events_per_frame = events_per_frame
+    def __init__(self, path: Path, output: Output) -> None:
+        self._events_per_frame = output.events_per_frame
         self._frame_number = -1
         self._n_events = 0
         self._n_particles = 0
-        self.file = RootFile(path, compression_level=compression_level)
+        self.file = RootFile(path, compression_level=output.compression_level)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.file.__exit__(kind, error, trace)
 
     def write(self, batch: EventBatch) -> None:
         """Add the events of a batch."""
@@ -316,7 +337,7 @@ class AodWriter:
                     hint="lower output.events_per_frame",
                 )
 
-    def close(self, texts: dict[str, str]) -> None:
+    def close(self, texts: Mapping[str, str]) -> None:
         """Finish the file; a run without events gives one empty data frame."""
         if self._frame_number < 0:
             self._start_frame(0)

@@ -49,7 +49,7 @@ class Vertex:
     needs: tuple[Column, ...] = (
         c.EVENT_ID, *c.VERTEX_TRUE[:3], c.COLLISION, c.IS_PRIMARY, c.IS_RECONSTRUCTED, c.PARTICLE_INDEX,
     )  # fmt: skip
-    makes: tuple[Column, ...] = (*c.VERTEX, *c.VERTEX_SIGMA, c.N_CONTRIBUTORS)
+    makes: tuple[Column, ...] = (*c.VERTEX, c.VERTEX_COV, c.VERTEX_CHI2, c.N_CONTRIBUTORS, c.IS_CONTRIBUTOR)
 
     def __init__(self, name: str, sigma: tuple[float, float, float]) -> None:
         self.name = name
@@ -70,8 +70,14 @@ class Vertex:
         particles = batch.offsets["particle"][events] + batch[c.PARTICLE_INDEX]
         is_own = batch[c.IS_PRIMARY] & (batch[c.COLLISION] == 0)  # not of a pile-up collision
         contributes = batch[c.IS_RECONSTRUCTED] & is_own[particles]
-        made = {c.N_CONTRIBUTORS: np.bincount(events[contributes], minlength=batch.n_events).astype(np.int32)}
+        covariance = np.zeros((batch.n_events, 6))
+        covariance[:, [0, 2, 5]] = self._sigma**2
+        made = {
+            c.N_CONTRIBUTORS: np.bincount(events[contributes], minlength=batch.n_events).astype(np.int32),
+            c.IS_CONTRIBUTOR: contributes,
+            c.VERTEX_COV: covariance,
+            c.VERTEX_CHI2: np.zeros(batch.n_events),
+        }
         for axis in range(3):
             made[c.VERTEX[axis]] = np.ascontiguousarray(vertex[:, axis])
-            made[c.VERTEX_SIGMA[axis]] = np.full(batch.n_events, self._sigma[axis])
         return Made(made)

@@ -1,0 +1,55 @@
+"""Which door writes which format."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, NamedTuple, Protocol, Self, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+    from types import TracebackType
+
+    from fastsim.cards.schema import Output
+    from fastsim.columns import Column
+    from fastsim.events import EventBatch
+
+
+class Writer(Protocol):
+    """A file being written under a temporary name; leaving it without `close` leaves nothing behind."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def write(self, batch: EventBatch) -> None:
+        """Add the events of a batch; batches come in the order of event ids."""
+
+    def close(self, texts: Mapping[str, str]) -> None:
+        """Add named texts (provenance), finish the file and put it in place."""
+
+
+class Door(NamedTuple):
+    """A format: where it is written, and what that file looks like to people."""
+
+    module: str
+    suffix: str
+    doc: str
+
+    def needs(self, output: Output) -> tuple[Column, ...]:
+        """Columns without which the format cannot be written; it takes others where they are."""
+        return cast("tuple[Column, ...]", import_module(self.module).needs(output))
+
+    def units(self, output: Output) -> dict[str, str]:
+        """Units of what is written, by its name in the file."""
+        return cast("dict[str, str]", import_module(self.module).units(output))
+
+    def open(self, path: Path, output: Output) -> Writer:
+        """Begin a file; raises FastsimError if it cannot be written or a library is missing."""
+        return cast("Writer", import_module(self.module).open_writer(path, output))
+
+
+FORMATS: dict[str, Door] = {
+    "ao2d": Door("fastsim.io.aod", ".root", "ALICE's AO2D: TTrees in data frames, read by O2Physics"),
+}

@@ -28,12 +28,13 @@ from fastsim.species import by_name
 from fastsim.summary import Silent, Summary
 from fastsim.tracking.parametric import ParametricTracking
 from fastsim.tracking.primaries import Primaries
+from fastsim.truth import select_truth
 from fastsim.workers import map_in_order
 
 if TYPE_CHECKING:
-    from collections import Counter
     from collections.abc import Iterator, Sequence
 
+    from fastsim.cards.schema import Truth
     from fastsim.events import EventBatch
     from fastsim.generate.beam_spot import BeamSpot
     from fastsim.generate.pile_up import PileUp
@@ -47,11 +48,10 @@ BATCH_PARTICLES = 50_000  # keeps a batch near 50 MB and the progress bar moving
 
 
 class Processed(NamedTuple):
-    """One block, simulated."""
+    """One block, simulated: its events with the truth that is kept, and what was counted before."""
 
     batch: EventBatch
-    counts: Counter[str]
-    seconds: dict[str, float]
+    summary: Summary
     bad: list[tuple[int, InputError]]
 
 
@@ -64,6 +64,7 @@ class Simulation:
     beam_spot: BeamSpot | None = None
     pile_up: PileUp | None = None
     minimum_bias: EventBatch | None = None
+    truth: Truth = "all"
 
     def limits(self, batch_size: int) -> Limits:
         """How large a block of events may be, so that it is not too large with its pile-up."""
@@ -91,7 +92,12 @@ class Simulation:
         before = {"parse": parsed - start}
         if self.beam_spot or self.pile_up:
             before["beam spot and pile-up"] = placed - parsed
-        return Processed(batch, counts, {**before, **seconds}, bad)
+        summary = Summary()
+        summary.add(batch, counts, {**before, **seconds})
+        start = time.perf_counter()
+        batch = select_truth(batch, self.truth)
+        summary.seconds["select truth"] = time.perf_counter() - start
+        return Processed(batch, summary, bad)
 
 
 def make_pipeline(loaded: LoadedCard, luts: LutSet | None = None) -> Pipeline:
@@ -147,7 +153,7 @@ def load_kernels(pipeline: Pipeline, text_versions: Sequence[int] = (2, 3)) -> N
 
     Those that read HepMC text of the given versions too.
     """
-    pipeline.run(no_events())
+    select_truth(pipeline.run(no_events())[0], "reconstructed")
     for version in text_versions:
         hepmc.empty_block(version).read()
 
@@ -190,7 +196,7 @@ def simulate_files(
     summary = Summary()
     if len(set(names)) < len(names):
         summary.notes.append("some input is given more than once: its events repeat, with other random numbers")
-    job = _prepare(loaded, names, progress, summary)
+    job = _prepare(loaded, names, progress, summary, truth=loaded.card.output.truth)
     records: list[InputRecord] = []
     output = loaded.card.output
     door = FORMATS[output.format]
@@ -267,7 +273,9 @@ class Job(NamedTuple):
     pile_up_files: list[InputRecord]
 
 
-def _prepare(loaded: LoadedCard, names: Sequence[str], progress: Progress, summary: Summary) -> Job:
+def _prepare(
+    loaded: LoadedCard, names: Sequence[str], progress: Progress, summary: Summary, *, truth: Truth = "all"
+) -> Job:
     """Tables found or built, kernels loaded or compiled, minimum-bias events read."""
     start = time.perf_counter()
     luts = find_luts(loaded, progress)
@@ -287,7 +295,7 @@ def _prepare(loaded: LoadedCard, names: Sequence[str], progress: Progress, summa
         files = [pile_up.file] if isinstance(pile_up.file, str) else pile_up.file
         minimum_bias, records = read_minimum_bias(files, streams.of("pile_up"))
         summary.seconds["read pile-up"] = time.perf_counter() - start
-    return Job(luts, Simulation(pipeline, streams, loaded.card.beam_spot, pile_up, minimum_bias), records)
+    return Job(luts, Simulation(pipeline, streams, loaded.card.beam_spot, pile_up, minimum_bias, truth), records)
 
 
 def _plugins_used(loaded: LoadedCard) -> dict[str, Any]:
@@ -341,4 +349,4 @@ def _accept(done: Processed, summary: Summary, max_bad_events: int) -> None:
         summary.bad_event_ids.append(event_id)
         if len(summary.bad_events) > max_bad_events:
             raise error
-    summary.add(done.batch, done.counts, done.seconds)
+    summary.merge(done.summary)

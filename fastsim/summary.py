@@ -55,7 +55,7 @@ class Summary:
     bad_events: list[str] = field(default_factory=list)
     bad_event_ids: list[int] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))  # by step
 
     def add(self, batch: EventBatch, counts: Counter[str], seconds: dict[str, float]) -> None:
         """Count a batch."""
@@ -69,6 +69,18 @@ class Summary:
             self.reconstructed[kind.name] += int(np.count_nonzero((species == index) & found))
         self.counts.update(counts)
         for step, time_spent in seconds.items():
+            self.seconds[step] += time_spent
+
+    def merge(self, other: Summary) -> None:
+        """Add what another counted of events behind these."""
+        self.n_events += other.n_events
+        self.n_particles += other.n_particles
+        for name in ("candidates", "reconstructed", "particles", "counts"):
+            getattr(self, name).update(getattr(other, name))
+        self.bad_events += other.bad_events
+        self.bad_event_ids += other.bad_event_ids
+        self.notes += other.notes
+        for step, time_spent in other.seconds.items():
             self.seconds[step] += time_spent
 
     def as_dict(self) -> dict[str, Any]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 Path = tuple[str | int, ...]
 M = TypeVar("M", bound="Strict")
+_WORD = re.compile(r"[A-Za-z][A-Za-z0-9_-]*", re.ASCII)
 
 
 class Strict(BaseModel):
@@ -257,7 +258,10 @@ def merge(base: Document, above: Document) -> Document:
 
 
 def assignment(text: str, base: Document) -> Document:
-    """``tracking.b_z=1.0`` as a document laid over `base`; an array of named tables may be addressed by name."""
+    """``tracking.b_z=1.0`` as a document laid over `base`; an array of named tables may be addressed by name.
+
+    A bare word is a string, so that nobody has to quote quotes for a shell: ``output.truth=none``.
+    """
     source = f"--set {text}"
     name, equals, value = text.partition("=")
     keys = [k.strip() for k in name.split(".")]
@@ -266,7 +270,7 @@ def assignment(text: str, base: Document) -> Document:
     try:
         parsed = tomllib.loads(f"value = {value}")
     except tomllib.TOMLDecodeError:
-        parsed = {}
+        parsed = {"value": value.strip()} if _WORD.fullmatch(value.strip()) else {}
     if list(parsed) != ["value"]:
         raise CardError([f"{source}: {value!r} is not a TOML value"], hint="strings need quotes: --set 'key=\"text\"'")
     changed = _assign(base, keys, parsed["value"], source)

@@ -70,6 +70,37 @@ class Tracking(toml.Strict):
     grid: Annotated[Grid, Field(description="axes of the lookup tables")] = Grid()
 
 
+class TableVersions(toml.Strict):
+    """Versions of tables of ALICE's data model, for readers that are older than the current ones."""
+
+    bc: Annotated[int, Field(ge=0, le=1, description="O2bc")] = 1
+    collision: Annotated[int, Field(ge=0, le=1, description="O2collision")] = 1
+    mccollision: Annotated[int, Field(ge=0, le=1, description="O2mccollision")] = 1
+    mcparticle: Annotated[
+        int, Field(ge=0, le=1, description="O2mcparticle: 0 has first and last mother and daughter")
+    ] = 1
+    trackextra: Annotated[int, Field(ge=0, le=2, description="O2trackextra")] = 2
+
+
+class Ao2d(toml.Strict):
+    """What is particular to AO2D files."""
+
+    versions: Annotated[TableVersions, Field(description="versions of the tables")] = TableVersions()
+    tracks: Annotated[
+        Literal["track", "track_iu"],
+        Field(
+            description='name of their table: "track" (at closest approach) or, for tasks that propagate, "track_iu"'
+        ),
+    ] = "track"
+    truncate: Annotated[
+        bool,
+        Field(description="keep as many bits of each number as the official producer: files become a quarter smaller"),
+    ] = True
+    empty_tables: Annotated[
+        bool, Field(description="also write the tables of detectors that are not simulated, empty")
+    ] = True
+
+
 class Output(toml.Strict):
     """What is written, and how."""
 
@@ -82,7 +113,14 @@ class Output(toml.Strict):
         ),
     ] = "standard"
     events_per_frame: Annotated[int, Field(ge=1, le=10_000_000, description="ao2d: events in one DF_<n> directory")]
+    ao2d: Annotated[Ao2d, Field(description="what is particular to AO2D files")] = Ao2d()
     compression_level: Annotated[int, Field(ge=0, le=9, description="zstd level, 0 for none")]
+    delphes_names: Annotated[
+        Literal["dotted", "path"],
+        Field(
+            description='delphes: branches are called "Track.PT", or "Track/Track.PT" as coffea\'s DelphesSchema asks'
+        ),
+    ] = "dotted"
 
 
 class Card(toml.Strict):

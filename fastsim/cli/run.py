@@ -1,4 +1,4 @@
-"""`fastsim run`: events in, an AO2D file out, a summary at the end."""
+"""`fastsim run`: events in, a file out, a summary at the end."""
 
 from __future__ import annotations
 
@@ -31,6 +31,16 @@ def run(
     output: Annotated[Path, typer.Option("--out", "-o", help="Output file.")],
     card: Annotated[str, typer.Option("--card", "-c", help="Card file, or the name of a shipped one.")] = "alice3",
     seed: Annotated[str | None, typer.Option(help='Seed of the run (instead of the card\'s), or "random".')] = None,
+    format_: Annotated[
+        str | None,
+        typer.Option("--format", "-f", help="ao2d, delphes, nano, parquet or rntuple (instead of the card's)."),
+    ] = None,
+    truth: Annotated[
+        str | None,
+        typer.Option(
+            help="Generated particles that are kept: standard, reconstructed, all or none (instead of the card's)."
+        ),
+    ] = None,
     events: Annotated[
         str | None, typer.Option(help="Only events A:B of the whole input (from 0, B exclusive).")
     ] = None,
@@ -47,13 +57,14 @@ def run(
     json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no summary.")] = False,
 ) -> None:
-    """Simulate events: read or generate them, smear tracks, write an AO2D file with covariances and truth."""
+    """Simulate events: read or generate them, smear tracks, write a file with covariances and truth."""
     stop_on_signals()
     chosen_seed, chosen_events = _seed(seed), _events(events)
     from fastsim.cards import load_card
     from fastsim.run import simulate_files
 
-    loaded = load_card(card, sets=sets or (), seed=chosen_seed)
+    chosen = [f"output.{key}={value}" for key, value in (("format", format_), ("truth", truth)) if value is not None]
+    loaded = load_card(card, sets=[*(sets or ()), *chosen], seed=chosen_seed)
     if not (quiet or json):
         err.print(f"{loaded.detector.name}, card {loaded.path}, seed {loaded.card.seed}", highlight=False, markup=False)
     with Bars(quiet=quiet or json) as progress:

@@ -10,16 +10,27 @@ import pytest
 import uproot
 
 import fastsim
-from fastsim.io.aod import TREES, UNITS
+from fastsim.cards import load_card
+from fastsim.io.aod import truncated, units
+from fastsim.io.aod_tables import EMPTY, VERSIONS, trees
+from tests import hepmc_files as files
 
 EVENTS = (0, 10)
+EXACT = ["output.events_per_frame=4", "output.truth=all", "output.ao2d.truncate=false"]
+TREES = trees(load_card("alice3").card.output)
+
+
+def read(path):
+    """All trees of a file, by name with the frame."""
+    with uproot.open(path) as file:
+        return {key: file[key].arrays() for key in file.keys(cycle=False) if "/" in key}
 
 
 @pytest.fixture(scope="module")
 def made(ttbar, tmp_path_factory):
     """A file of 10 events in three data frames, its trees, and the same events in memory."""
     path = tmp_path_factory.mktemp("aod") / "out.root"
-    card = fastsim.load_card("alice3", sets=["output.events_per_frame=4"])
+    card = fastsim.load_card("alice3", sets=EXACT)
     fastsim.simulate_files([ttbar], card, path, events=EVENTS)
     events = ak.concatenate(list(fastsim.simulate(ttbar, card, events=EVENTS)))
     with uproot.open(path) as file:
@@ -181,14 +192,14 @@ def test_provenance(made, ttbar):
     assert identity["random_numbers"] == "philox4x32-10/1"
     assert identity["inputs"][0]["sha256"] == sha256(Path(ttbar).read_bytes()).hexdigest()
     assert identity["resolved"]["detector"]["name"] == "alice3_v2"
-    assert identity["units"] == UNITS
+    assert identity["units"] == units(load_card("alice3", sets=EXACT).card.output)
     assert set(identity["luts"]) == {"el", "mu", "pi", "ka", "pr", "de", "tr", "he3", "al"}
     assert provenance["circumstance"]["workers"] == 1
     assert provenance["summary"]["events"] == 10
 
 
 def test_identity_does_not_depend_on_circumstance(made, ttbar, tmp_path):
-    card = fastsim.load_card("alice3", sets=["output.events_per_frame=4"])
+    card = fastsim.load_card("alice3", sets=EXACT)
     fastsim.simulate_files([ttbar], card, tmp_path / "out.root", events=EVENTS, batch_size=3)
     with uproot.open(tmp_path / "out.root") as file:
         assert json.loads(str(file["provenance"]))["identity"] == made[4]["identity"]
@@ -205,7 +216,7 @@ def test_siblings_that_stand_apart_are_written_together():
     """Daughters are a range in the file, so the writer reorders; labels and mothers follow."""
     from fastsim import columns as c
     from fastsim.events import EventBatch
-    from fastsim.io.aod import _family
+    from fastsim.io.aod_frame import make_frame
 
     # beam -> v0 -> (1, 2, 4); 2 -> v1 -> (3, 5). Particle 3 stands between siblings 2 and 4.
     batch = EventBatch(
@@ -213,11 +224,136 @@ def test_siblings_that_stand_apart_are_written_together():
         {
             c.PRODUCTION_VERTEX: np.array([-1, 0, 0, 1, 0, 1], dtype=np.int32),
             c.END_VERTEX: np.array([0, -1, 1, -1, -1, -1], dtype=np.int32),
+            c.IS_RECONSTRUCTED: np.zeros(0, dtype=np.bool_),
+            c.COV_PACKED: np.zeros((0, 15)),
+            **{column: np.zeros(2) for column in c.VERTEX_POSITION},
+            **{column: np.zeros(1) for column in c.VERTEX_TRUE},
         },
     )
-    order, row, (counts, mothers), daughters = _family(batch, 100)
-    assert order.tolist() == [0, 1, 2, 4, 3, 5]
-    assert row.tolist() == [100, 101, 102, 104, 103, 105]
+    frame = make_frame(batch, 0, 100)
+    assert frame.particles.tolist() == [0, 1, 2, 4, 3, 5]
+    assert frame.particle_row.tolist() == [100, 101, 102, 104, 103, 105]
+    counts, mothers = frame.mother_lists()
     assert counts.tolist() == [0, 1, 1, 1, 1, 1]
     assert mothers.tolist() == [100, 100, 100, 102, 102]
-    assert daughters.tolist() == [[101, 103], [-1, -1], [104, 105], [-1, -1], [-1, -1], [-1, -1]]
+    assert frame.daughters.tolist() == [[101, 103], [-1, -1], [104, 105], [-1, -1], [-1, -1], [-1, -1]]
+
+
+@pytest.fixture(scope="module")
+def default(ttbar, tmp_path_factory):
+    """The same events as the default card writes them."""
+    path = tmp_path_factory.mktemp("aod_default") / "out.root"
+    fastsim.simulate_files([ttbar], "alice3", path, events=EVENTS)
+    return read(path)
+
+
+def test_tables_of_other_detectors_are_there_and_empty(default):
+    for name, tree in EMPTY.items():
+        table = default[f"DF_0/{name}"]
+        assert len(table) == 0
+        assert set(table.fields) >= {branch.name for branch in tree.branches}
+
+
+def test_numbers_are_cut_as_the_official_producer_cuts_them(made, default):
+    """Its masks (AODProducerWorkflowSpec.cxx): 0xFFFFFFF0 for positions and alpha, ...FF00 tgl and sigma, ...FC00 q/pt."""
+    _, exact, *_ = made
+    tables = {
+        "O2track": {"fAlpha": 0xFFFFFFF0, "fTgl": 0xFFFFFF00, "fSigned1Pt": 0xFFFFFC00, "fY": 0xFFFFFFFF},
+        "O2trackcov": {"fSigmaY": 0xFFFFFF00, "fSigma1Pt": 0xFFFFFF00},
+        "O2collision_001": {"fPosX": 0xFFFFFFF0, "fCovXX": 0xFFFFE000, "fChi2": 0xFFFF0000},
+        "O2mccollision_001": {"fPosZ": 0xFFFFFFF0},
+    }
+    for table, masks in tables.items():
+        for name, mask in masks.items():
+            want = np.concatenate([ak.to_numpy(exact[f"DF_{i}/{table}"][name]) for i in range(3)])
+            got = ak.to_numpy(default[f"DF_0/{table}"][name])
+            np.testing.assert_array_equal(
+                got.view(np.uint32), want.view(np.uint32) & np.uint32(mask), f"{table}.{name}"
+            )
+
+
+def test_cutting_loses_less_than_the_last_bit_that_is_kept():
+    values = np.array([0, 1, -1, 1 / 3, -1e-30, 3e38, 1e-44], dtype=np.float32)
+    np.testing.assert_array_equal(truncated(values, 23), values)
+    for bits in (7, 10, 19):
+        cut = truncated(values, bits)
+        assert (np.abs(cut) <= np.abs(values)).all()
+        normal = np.abs(values) > 1e-37
+        np.testing.assert_allclose(cut[normal], values[normal], rtol=2.0**-bits)
+    whole = np.arange(5)
+    assert truncated(whole, 7) is whole
+
+
+def test_default_truth_keeps_what_the_exact_file_says_of_it(made, default):
+    """Labels lead to the same particle; families of hadrons are whole."""
+    _, exact, *_ = made
+    label = default["DF_0/O2mctracklabel"].fIndexMcParticles
+    kept = default["DF_0/O2mcparticle_001"]
+    for name in ("fPdgCode", "fFlags", "fStatusCode"):
+        want = np.concatenate(
+            [
+                ak.to_numpy(exact[f"DF_{i}/O2mcparticle_001"][name][exact[f"DF_{i}/O2mctracklabel"].fIndexMcParticles])
+                for i in range(3)
+            ]
+        )
+        np.testing.assert_array_equal(ak.to_numpy(kept[name][label]), want)
+    k0s = np.flatnonzero(ak.to_numpy(kept.fPdgCode) == 310)
+    decayed = k0s[ak.to_numpy(kept.fIndexSlice_Daughters)[k0s, 0] >= 0]
+    assert len(decayed) > 10
+    charge = {211: 1, -211: -1, 111: 0, 22: 0, 11: -1, -11: 1, 13: -1, -13: 1, 12: 0, -12: 0, 14: 0, -14: 0}
+    codes = ak.to_list(kept.fPdgCode)
+    for first, last in ak.to_numpy(kept.fIndexSlice_Daughters)[decayed]:
+        assert sum(charge[codes[i]] for i in range(first, last + 1)) == 0
+
+
+def test_no_truth_is_a_file_like_data(ttbar, tmp_path):
+    card = fastsim.load_card("alice3", sets=["output.truth=none"])
+    fastsim.simulate_files([ttbar], card, tmp_path / "out.root", events=(0, 2))
+    tables = read(tmp_path / "out.root")
+    assert not [name for name in tables if "mc" in name]
+    assert len(tables["DF_0/O2track"]) > 100
+
+
+@pytest.mark.parametrize("version", [0, 1])
+def test_older_versions_hold_the_same_numbers(ttbar, tmp_path, version):
+    names = ("bc", "collision", "mccollision", "mcparticle", "trackextra")
+    sets = [f"output.ao2d.versions.{name}={version}" for name in names]
+    card = fastsim.load_card("alice3", sets=[*sets, "output.ao2d.tracks=track_iu", "output.ao2d.empty_tables=false"])
+    fastsim.simulate_files([ttbar], card, tmp_path / "out.root", events=(0, 3))
+    fastsim.simulate_files([ttbar], "alice3", tmp_path / "current.root", events=(0, 3))
+    tables, current = read(tmp_path / "out.root"), read(tmp_path / "current.root")
+    assert not set(EMPTY) & {name.split("/")[1] for name in tables}
+    assert {"DF_0/O2track_iu", "DF_0/O2trackcov_iu"} <= set(tables)
+    suffix = "_001" if version else ""
+    for name in names:
+        table, newest = tables[f"DF_0/O2{name}{suffix}"], current[f"DF_0/O2{name}_{max(VERSIONS[name]):03d}"]
+        assert [f for f in table.fields if not f.endswith("_size")] == [
+            b.name for b in VERSIONS[name][version].branches
+        ]
+        for field in set(table.fields) & set(newest.fields):
+            assert ak.to_list(table[field]) == ak.to_list(newest[field])
+    if version == 0:
+        old, new = tables["DF_0/O2mcparticle"], current["DF_0/O2mcparticle_001"]
+        mothers = ak.to_list(new.fIndexArray_Mothers)
+        assert ak.to_list(old.fIndexMcParticles_Mother0) == [m[0] if m else -1 for m in mothers]
+        assert ak.to_list(old.fIndexMcParticles_Mother1) == [m[-1] if m else -1 for m in mothers]
+        assert ak.to_list(old.fIndexMcParticles_Daughter1) == ak.to_list(new.fIndexSlice_Daughters[:, 1])
+
+
+def test_what_the_generator_says_of_the_event(default, tmp_path):
+    """Rows only for events of which it says something: the sample has no such attributes."""
+    names = ("O2hepmcxsection", "O2hepmcpdfinfo", "O2hepmcheavyion")
+    assert {len(default[f"DF_0/{name}"]) for name in names} == {0}
+    plain = files.gun_event(5, (211, 1.0, 0.2, 0.3, 1.1))
+    text = files.listing(plain, plain).replace(
+        b"U GEV MM\n",
+        b"U GEV MM\nA 0 GenCrossSection 12.5 0.25 7 9\nA 0 GenPdfInfo 21 -1 0.01 0.2 91.2 3 4 10042 10042\n",
+        1,
+    )
+    (tmp_path / "in.hepmc").write_bytes(text)
+    fastsim.simulate_files([tmp_path / "in.hepmc"], "alice3", tmp_path / "out.root")
+    tables = {name: read(tmp_path / "out.root")[f"DF_0/{name}"] for name in names}
+    assert [len(table) for table in tables.values()] == [1, 1, 0]
+    cross, partons = ak.to_list(tables["O2hepmcxsection"])[0], ak.to_list(tables["O2hepmcpdfinfo"])[0]
+    assert (cross["fIndexMcCollisions"], cross["fXsectGen"], cross["fXsectErr"], cross["fNMPI"]) == (0, 12.5, 0.25, -1)
+    assert (partons["fId1"], partons["fId2"], partons["fX2"], partons["fPdf2"]) == (21, -1, np.float32(0.2), 4.0)

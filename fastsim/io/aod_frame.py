@@ -1,0 +1,114 @@
+"""Some events of one data frame: what the branches of an AO2D file are made of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from fastsim import columns as c
+from fastsim.events import production_points
+from fastsim.kernels.ancestry import link_family
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fastsim.events import EventBatch
+
+DECAY_PROCESS = 4  # TMCProcess kPDecay: the status of particles "produced by transport"
+STATUS_ENCODED = 5  # o2::mcgenstatus::MCGenStatusEncoding, bits 29-31
+PRODUCED_BY_TRANSPORT, FROM_BACKGROUND_EVENT, PHYSICAL_PRIMARY = 0x1, 0x2, 0x4  # o2::aod::mcparticle::enums
+
+_OFF_DIAGONAL = [1, 3, 4, 6, 7, 8, 10, 11, 12, 13]  # in the packed covariance, in the order of fRho*
+_DIAGONAL = [0, 2, 5, 9, 14]
+
+
+class Frame(NamedTuple):
+    """Some events of one data frame: where they start in it, and the order and links of what is written."""
+
+    batch: EventBatch
+    n_events: int
+    n_particles: int
+    particles: NDArray[np.int64]  # rows in the order of writing: siblings stand together
+    particle_row: NDArray[np.int64]  # row in the frame of each particle of the batch
+    mothers: NDArray[np.int32]  # first and last (n, 2), -1 if there are none
+    daughters: NDArray[np.int32]
+    points: NDArray[np.float64]  # where and when each particle was produced (n, 4)
+    tracks: NDArray[np.int64]  # rows of reconstructed tracks
+    sigma: NDArray[np.float64]
+    rho: NDArray[np.int8]
+
+    def rows(self, of: str) -> int:
+        """How many rows a table of events, particles or tracks gets."""
+        return {"event": self.batch.n_events, "particle": len(self.particles), "track": len(self.tracks), "none": 0}[of]
+
+    def event(self, column: c.Column) -> NDArray[Any]:
+        """An event column, NaN as 0 (the data model has no missing values)."""
+        return np.asarray(np.nan_to_num(self.batch[column]) if column.dtype == "float64" else self.batch[column])
+
+    def event_rows(self) -> NDArray[np.int64]:
+        """Rows of the events in the frame."""
+        return np.arange(self.n_events, self.n_events + self.batch.n_events)
+
+    def particle(self, column: c.Column) -> NDArray[Any]:
+        """A particle column in the order of writing."""
+        return np.asarray(self.batch[column][self.particles])
+
+    def particle_events(self) -> NDArray[np.int64]:
+        """Events in the batch of the particles in the order of writing."""
+        return self.batch.event_index("particle")  # siblings are of one event: the order changes nothing
+
+    def mother_lists(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+        """Numbers of mothers, and all mothers: at most first and last, as the official producer writes them."""
+        counts = (self.mothers[:, 0] >= 0).astype(np.int64) + (self.mothers[:, 1] > self.mothers[:, 0])
+        return counts, self.mothers[np.arange(2) < counts[:, None]]
+
+    def status_code(self) -> NDArray[Any]:
+        """Generator particles: HepMC status in bits 0-8, encoded by 5 in bits 29-31. Others: the process that made them."""
+        status = self.particle(c.STATUS).astype(np.int64)
+        encoded = (status & 0x1FF) | ((status & 0x3FF) << 9) | (STATUS_ENCODED << 29)
+        signed = encoded.astype(np.uint32).view(np.int32)
+        return np.asarray(np.where(self.particle(c.FROM_LONG_LIVED), DECAY_PROCESS, signed))
+
+    def particle_flags(self) -> NDArray[Any]:
+        """Where particles come from, by ALICE's definitions."""
+        return np.asarray(
+            self.particle(c.FROM_LONG_LIVED) * PRODUCED_BY_TRANSPORT
+            + (self.particle(c.COLLISION) > 0) * FROM_BACKGROUND_EVENT
+            + self.particle(c.IS_PRIMARY) * PHYSICAL_PRIMARY
+        )
+
+    def track(self, column: c.Column) -> NDArray[Any]:
+        """A track column of the reconstructed ones."""
+        return np.asarray(self.batch[column][self.tracks])
+
+    def track_events(self) -> NDArray[np.int64]:
+        """Events in the batch of the reconstructed tracks."""
+        return self.batch.event_index("track")[self.tracks]
+
+    def track_labels(self) -> NDArray[np.int64]:
+        """Rows in the frame of the tracks' particles."""
+        return self.particle_row[self.batch.offsets["particle"][self.track_events()] + self.track(c.PARTICLE_INDEX)]
+
+
+def make_frame(batch: EventBatch, n_events: int, n_particles: int) -> Frame:
+    """The events of a batch behind so many others of the same data frame.
+
+    Daughters are written as a range, so siblings are brought together, behind the first of them.
+    """
+    n = batch.n_rows("particle")
+    order, row = np.empty(n, dtype=np.int64), np.empty(n, dtype=np.int64)
+    mothers, daughters = np.empty((n, 2), dtype=np.int32), np.empty((n, 2), dtype=np.int32)
+    link_family(
+        batch.offsets["particle"], batch.offsets["vertex"], batch[c.PRODUCTION_VERTEX], batch[c.END_VERTEX], n_particles,
+        order, row, mothers, daughters,
+    )  # fmt: skip
+    tracks = np.flatnonzero(batch[c.IS_RECONSTRUCTED])
+    packed = batch[c.COV_PACKED][tracks]
+    sigma = np.sqrt(packed[:, _DIAGONAL])
+    i, j = np.tril_indices(5, -1)
+    rho = np.clip(np.trunc(128.0 * packed[:, _OFF_DIAGONAL] / (sigma[:, i] * sigma[:, j])), -127, 127)
+    points = production_points(batch)
+    return Frame(
+        batch, n_events, n_particles, order, row, mothers, daughters, points, tracks, sigma, rho.astype(np.int8)
+    )

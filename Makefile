@@ -40,7 +40,7 @@ lint: $(VENV)/.test
 
 unit: $(VENV)/.test
 	$(BIN)/python -m pytest
-	NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest -q -m "not slow" tests/unit/kernels tests/unit/test_rng.py tests/unit/tracking tests/unit/luts \
+	NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest -q -m "not slow" tests/unit/kernels tests/unit/test_rng.py tests/unit/tracking tests/unit/objects tests/unit/luts \
 	  tests/unit/io/test_decimal.py tests/unit/io/test_hepmc_text.py tests/unit/generate/test_gun.py
 
 # The lowest versions that pyproject.toml allows, in an environment of their own.

@@ -21,10 +21,11 @@ import numpy as np
 from isal import igzip
 
 import fastsim
-from fastsim.io.aod import AodWriter
+from fastsim import columns as c
 from fastsim.io.decimal import PADDING
 from fastsim.io.hepmc import BYTES_PER_PARTICLE, TextBlock
 from fastsim.io.inputs import read_blocks
+from fastsim.io.output import FORMATS
 from fastsim.io.stream import ByteStream, zstd
 from fastsim.luts import Grid, build_lut, get_luts, read_lut, write_lut
 from fastsim.rng import Streams
@@ -33,6 +34,7 @@ from fastsim.source import Limits, Range
 from fastsim.species import SPECIES
 from fastsim.summary import Silent
 from fastsim.tracking import parametric as p
+from fastsim.truth import select_truth
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED = REPOSITORY.parent / "shared" / "data" / "pp_ttbar_13TeV_100.hepmc.zst"
@@ -176,6 +178,7 @@ def job():
             value = f"{1e3 * seconds / n:.3f} ms/event"
             print(f"  {step:<40}{value:>22}{1e3 * seconds / mb:>12.3f} ms/MB   {target}")
         line("everything / pyhepmc's reading", f"{best['sum'] / peer:.4f}")
+        line("write / (read and simulate)", f"{best['write'] / (best['sum'] - best['write']):.2f}", "target: at most 1")
 
 
 def whole_job(loaded, names, out):
@@ -183,12 +186,12 @@ def whole_job(loaded, names, out):
     pipeline = make_pipeline(loaded, find_luts(loaded, Silent()))
     load_kernels(pipeline)
     streams, limits = Streams(loaded.card.seed), Limits(1000, BATCH_PARTICLES)
-    steps = dict.fromkeys(("read", "simulate", "write", "sum"), 0.0)
+    steps = dict.fromkeys(("read", "simulate", "select truth", "write", "sum"), 0.0)
     n = 0
     begin = time.process_time()
     items = read_blocks(names, streams, events=Range(), limits=limits, records=[])
-    output = AodWriter(out, events_per_frame=1000, compression_level=1)
-    with output.file:
+    output = FORMATS["ao2d"].open(out, loaded.card.output)
+    with output:
         while True:
             seconds, item = cpu(next, items, None)
             steps["read"] += seconds
@@ -198,11 +201,78 @@ def whole_job(loaded, names, out):
             steps["read"] += seconds
             seconds, (batch, _, _) = cpu(pipeline.run, read.batch)
             steps["simulate"] += seconds
+            seconds, batch = cpu(select_truth, batch, loaded.card.output.truth)
+            steps["select truth"] += seconds
             steps["write"] += cpu(output.write, batch)[0]
             n += batch.n_events
         steps["write"] += cpu(output.close, {})[0]
     steps["sum"] = time.process_time() - begin
     return {**steps, "events": n}
+
+
+def formats():
+    """Each format: writing, and bytes a track with the default truth and with none; AO2D beside uproot on plain arrays."""
+    print("\nFormats: sample x 4 in memory, zstd level 1, CPU")
+    for name, door in FORMATS.items():
+        size, seconds = {}, {}
+        for truth in ("none", "standard"):
+            loaded = fastsim.load_card("alice3", sets=[f"output.format={name}", f"output.truth={truth}"])
+            batches = simulated(loaded, 4)
+            with tempfile.TemporaryDirectory() as folder:
+                out = Path(folder) / f"out{door.suffix}"
+                seconds[truth] = min(cpu(write_all, door, out, loaded, batches)[0] for _ in range(REPEAT))
+                size[truth] = out.stat().st_size
+        n_tracks = sum(int(np.count_nonzero(batch[c.IS_RECONSTRUCTED])) for batch in batches)
+        n_events = sum(batch.n_events for batch in batches)
+        target = "target: at most 100 without truth" if name == "ao2d" else ""
+        each = f"{size['none'] / n_tracks:.0f} B/track without truth, {size['standard'] / n_tracks:.0f} with"
+        print(f"  {name:<10}{1e3 * seconds['standard'] / n_events:>8.3f} ms/event   {each}   {target}")
+    plain_arrays()
+
+
+def simulated(loaded, times):
+    """Batches of the sample, ready to be written."""
+    pipeline = make_pipeline(loaded, find_luts(loaded, Silent()))
+    items = read_blocks(
+        [str(SAMPLE)] * times, Streams(1), events=Range(), limits=Limits(1000, BATCH_PARTICLES), records=[]
+    )
+    return [select_truth(pipeline.run(item.block.read().batch)[0], loaded.card.output.truth) for item in items]
+
+
+def write_all(door, out, loaded, batches):
+    with door.open(out, loaded.card.output) as writer:
+        for batch in batches:
+            writer.write(batch)
+        writer.close({})
+
+
+def plain_arrays():
+    """What uproot alone takes to write the branches of an AO2D file of ours, given as arrays of whole frames."""
+    import uproot
+
+    loaded = fastsim.load_card("alice3")
+    batches = simulated(loaded, 4)
+    with tempfile.TemporaryDirectory() as folder:
+        ours, theirs = Path(folder) / "ours.root", Path(folder) / "theirs.root"
+        write_all(FORMATS["ao2d"], ours, loaded, batches)
+        with uproot.open(ours) as file:
+            trees = {name: file[name].arrays() for name in file.keys(cycle=False) if "/" in name}
+
+        def write():
+            with uproot.recreate(theirs, compression=uproot.ZSTD(1)) as file:
+                for name, arrays in trees.items():
+                    columns = {field: arrays[field] for field in arrays.fields if not field.endswith("_size")}
+                    tree = file.mktree(
+                        name, {field: a.type.content for field, a in columns.items()}, counter_name="{}_size".format
+                    )
+                    if len(arrays):
+                        tree.extend(columns)
+
+        a, b = (
+            min(cpu(write_all, FORMATS["ao2d"], ours, loaded, batches)[0] for _ in range(REPEAT)),
+            min(cpu(write)[0] for _ in range(REPEAT)),
+        )
+        line("ao2d: uproot on the same arrays / ours", f"{b / a:.2f}", "target: 0.8")
 
 
 def first_event():
@@ -325,7 +395,7 @@ def workers():
 if __name__ == "__main__":
     print(f"fastsim {fastsim.__version__}, Python {sys.version.split()[0]}, sample {SAMPLE}")
     chosen = sys.argv[1:] or [
-        "job", "reading", "compressed", "first_event", "smearing", "tables", "start_up", "memory", "workers",
+        "job", "formats", "reading", "compressed", "first_event", "smearing", "tables", "start_up", "memory", "workers",
     ]  # fmt: skip
     for name in chosen:
         globals()[name]()

@@ -16,6 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fastsim.io.inspect import identity_hash
 from fastsim.rng import SCHEME
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from fastsim.luts.store import LutSet
     from fastsim.source import InputRecord
 
-PACKAGES = ("numpy", "numba", "awkward", "uproot", "pyhepmc", "particle", "onnxruntime")
+PACKAGES = ("numpy", "numba", "awkward", "uproot", "pyhepmc", "particle", "fastjet", "onnxruntime")
 
 
 def versions() -> dict[str, str]:
@@ -86,8 +87,12 @@ def identity(
         "units": units,
         "packages": versions(),
     }
-    record["sha256"] = sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
-    return record
+    return sealed(record)
+
+
+def sealed(record: dict[str, Any]) -> dict[str, Any]:
+    """An identity with the hash of all that is in it."""
+    return {**record, "sha256": identity_hash(record)}
 
 
 def _input(record: InputRecord) -> dict[str, Any]:
@@ -100,17 +105,24 @@ def circumstance(
 ) -> dict[str, Any]:
     """When, where and how the file was made."""
     return {
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "git": git_state(),
-        "host": socket.gethostname(),
-        "cpu": _cpu_name(),
-        "python": platform.python_version(),
+        **here_and_now(),
         "card": str(loaded.path),
         "inputs": [i.name for i in inputs],
         "luts": list(luts.sources),
         "tracking.luts": loaded.card.tracking.luts,
         "output.compression_level": loaded.card.output.compression_level,
         **settings,
+    }
+
+
+def here_and_now() -> dict[str, str]:
+    """The time, the code and the machine."""
+    return {
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "git": git_state(),
+        "host": socket.gethostname(),
+        "cpu": _cpu_name(),
+        "python": platform.python_version(),
     }
 
 

@@ -148,12 +148,12 @@ def _table_problems(loaded: LoadedCard) -> Iterator[str]:
         yield f"grid: the tables of {detector.name} have the axes that they have"
 
 
-def load_kernels(pipeline: Pipeline, text_versions: Sequence[int] = (2, 3)) -> None:
+def load_kernels(pipeline: Pipeline, text_versions: Sequence[int] = (2, 3), truth: Truth = "all") -> None:
     """Read and simulate no events: compiles the kernels, or loads them from numba's cache.
 
     Those that read HepMC text of the given versions too.
     """
-    select_truth(pipeline.run(no_events())[0], "reconstructed")
+    select_truth(pipeline.run(no_events())[0], truth)
     for version in text_versions:
         hepmc.empty_block(version).read()
 
@@ -215,6 +215,8 @@ def simulate_files(
             summary.seconds["write"] += time.perf_counter() - begin
             progress.events(summary.n_events, item.bytes_done, total)
         _check_range(events, records, summary)
+        if not summary.n_events:  # an empty file has all columns too
+            writer.write(job.simulation.pipeline.run(no_events())[0])
         progress.events(summary.n_events, total, total)
         begin = time.perf_counter()
         identity = provenance.identity(
@@ -284,7 +286,7 @@ def _prepare(
     summary.seconds["find or build tables"] = time.perf_counter() - start
     start = time.perf_counter()
     progress.kernels(ready=False)
-    load_kernels(pipeline, text_versions=(3,) if any(may_be_text(name) for name in names) else ())
+    load_kernels(pipeline, (3,) if any(may_be_text(name) for name in names) else (), truth)
     progress.kernels(ready=True)
     summary.seconds["load kernels"] = time.perf_counter() - start
     pile_up, streams = loaded.card.pile_up, Streams(loaded.card.seed)

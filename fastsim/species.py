@@ -139,3 +139,15 @@ def species_of(codes: NDArray[np.int32]) -> NDArray[np.int8]:
 def is_long_lived(codes: NDArray[np.int32]) -> NDArray[np.bool_]:
     """Whether each of distinct codes lives longer than 1 cm/c, so that what it decays to is secondary; nuclei do."""
     return np.array([abs(int(code)) in LONG_LIVED or _is_nucleus(int(code)) for code in codes], dtype=np.bool_)
+
+
+@lru_cache(maxsize=65536)
+def _is_hadron(pdg: int) -> bool:
+    from particle import PDGID  # noqa: PLC0415  (as above)
+
+    return bool(PDGID(pdg).is_hadron)
+
+
+def is_hadron(codes: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Whether each of distinct codes is a hadron by the PDG's numbering scheme."""
+    return np.array([_is_hadron(int(code)) for code in codes], dtype=np.bool_)

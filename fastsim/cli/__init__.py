@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from fastsim.cli import card, detector, doctor, inspect, lut, plugins, run, warmup
+from fastsim.cli import card, convert, detector, doctor, inspect, lut, merge, plugins, run, warmup
 from fastsim.cli.console import INTERRUPTED, Terminated, err
 from fastsim.errors import FastsimError, OutputError, cannot_write
 
@@ -26,6 +26,8 @@ app.add_typer(card.app, name="card")
 app.add_typer(detector.app, name="detector")
 app.add_typer(lut.app, name="lut")
 app.command("inspect")(inspect.inspect)
+app.command("merge")(merge.merge)
+app.command("convert")(convert.convert)
 app.add_typer(plugins.app, name="plugins")
 app.command("warmup")(warmup.warmup)
 app.command("doctor")(doctor.doctor)

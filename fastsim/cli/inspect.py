@@ -3,31 +3,39 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
 
-from fastsim.cli.console import out, print_json
+from fastsim.cli.console import out, print_json, print_uncut
+from fastsim.errors import InputError
+
+if TYPE_CHECKING:
+    from fastsim.io.check_tools import Report
 
 
 def inspect(
-    path: Annotated[Path, typer.Argument(metavar="FILE", help="A ROOT file, ours or another.")],
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="A ROOT or Parquet file, ours or another.")],
     digest: Annotated[bool, typer.Option("--digest", help="Print only the hash of all columns.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print trees, branches and provenance as JSON.")] = False,
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Check indices, order, counts, ranges and units; exit code 4 if any is wrong."),
+    ] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print trees, branches and provenance (or checks) as JSON.")
+    ] = False,
 ) -> None:
     """Show trees, branches and what made the file. The digest is equal for files with equal columns."""
     from fastsim.io import inspect as look
 
+    if check:
+        _check(path, json=json)
+        return
     if digest:
         print(look.digest(path))
         return
-    with look.open_file(path) as file:
-        content = {
-            name: {"entries": file[name].num_entries, "branches": {b.name: b.typename for b in file[name].branches}}
-            for name in look.trees(file)
-        }
-        made_by = look.provenance(file)
+    content, made_by = look.content(path), look.read_provenance(path)
     if json:
         print_json({"trees": content, "provenance": made_by})
     else:
@@ -51,16 +59,56 @@ def _print(path: Path, content: dict[str, Any], made_by: dict[str, Any] | None) 
         out.print("no provenance: not written by fastsim", highlight=False)
         return
     identity, circumstance = made_by["identity"], made_by["circumstance"]
+    runs = identity.get("runs", [identity])
+    inputs = [record for run in runs for record in run["inputs"]]
     rows = {
         "identity": identity["sha256"],
         "fastsim": f"{identity['fastsim']} {circumstance['git']}".strip(),
         "detector": identity["resolved"]["detector"]["name"],
-        "seed": identity["run_seed"],
+        "seed": ", ".join(str(run["run_seed"]) for run in runs),
         "inputs": "; ".join(
-            f"{name} ({record['n_events']} events)"
-            for name, record in zip(circumstance["inputs"], identity["inputs"], strict=True)
+            f"{name} ({record['n_events']} events)" for name, record in zip(circumstance["inputs"], inputs, strict=True)
         ),
         "made": f"{circumstance['created']} on {circumstance['host']}, card {circumstance['card']}",
     }
+    if "merged" in circumstance:
+        rows["merged"] = f"of {len(circumstance['merged'])} files"
     for key, value in rows.items():
         out.print(f"[bold]{key:>9}[/]  {escape(str(value))}", highlight=False)
+
+
+def _check(path: Path, *, json: bool) -> None:
+    """Print what was checked; exit with 4 if anything is wrong."""
+    from fastsim.io.check import check
+
+    report = check(path)
+    if json:
+        checks = [vars(one) for one in report.checks.values()]
+        print_json(
+            {"format": report.format, "faults": report.n_faults, "checks": checks, "not_checked": report.unchecked}
+        )
+    else:
+        _print_checks(path, report)
+    if report.n_faults:
+        raise typer.Exit(InputError.exit_code)
+
+
+def _print_checks(path: Path, report: Report) -> None:
+    from rich.table import Table
+
+    table = Table("rule", title=escape(f"{path}, {report.format}"), title_justify="left", title_style="bold")
+    table.add_column("rows", justify="right")
+    table.add_column("faults", justify="right")
+    for check in report.checks.values():
+        faults = f"[bold red]{check.n_faults:,}[/]" if check.n_faults else "ok"
+        table.add_row(escape(check.what), f"{check.n_rows:,}", faults)
+    print_uncut(table)
+    for name, reason in report.unchecked.items():
+        out.print(f"[bold yellow]not checked[/] {escape(name)}: {escape(reason)}", highlight=False)
+    broken = [check for check in report.checks.values() if check.n_faults]
+    for check in broken:
+        out.print(f"[bold red]fault[/] {escape(check.what)}; first: {escape(check.first)}", highlight=False)
+    if broken:
+        out.print(f"[bold red]{len(broken)} of {len(report.checks)} rules are broken[/]", highlight=False)
+    else:
+        out.print(f"[bold]all {len(report.checks)} rules hold[/]", highlight=False)

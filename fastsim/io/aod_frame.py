@@ -88,7 +88,8 @@ class Frame(NamedTuple):
 
     def track_labels(self) -> NDArray[np.int64]:
         """Rows in the frame of the tracks' particles."""
-        return self.particle_row[self.batch.offsets["particle"][self.track_events()] + self.track(c.PARTICLE_INDEX)]
+        rows = self.batch.offsets["particle"][self.track_events()] + self.track(c.PARTICLE_INDEX)
+        return np.asarray(self.particle_row[rows])
 
 
 def make_frame(batch: EventBatch, n_events: int, n_particles: int) -> Frame:

@@ -52,4 +52,8 @@ class Door(NamedTuple):
 
 FORMATS: dict[str, Door] = {
     "ao2d": Door("fastsim.io.aod", ".root", "ALICE's AO2D: TTrees in data frames, read by O2Physics"),
+    "delphes": Door("fastsim.io.delphes", ".root", "a tree like Delphes', for uproot and coffea"),
+    "nano": Door("fastsim.io.nano", ".root", "a tree like CMS NanoAOD, for uproot and coffea"),
+    "parquet": Door("fastsim.io.parquet", ".parquet", "our own columns, for awkward and pandas"),
+    "rntuple": Door("fastsim.io.rntuple", ".root", "our own columns in a ROOT RNTuple"),
 }

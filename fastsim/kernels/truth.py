@@ -129,18 +129,19 @@ def _nearest_ends(
         if production_vertex[i] >= 0 and end_vertex[i] >= 0 and production_vertex[i] >= end_vertex[i]:
             order = order_of_vertices(production_vertex, end_vertex, n_vertices)  # most records need no sorting
             break
-    for vertex in order:
+    for k in range(len(order)):
+        vertex = int(order[k])
         common = -2  # nothing seen yet
         for i in rows[first[vertex] : first[vertex + 1]]:
             if keep[i]:
                 common = vertex if status[i] != 4 else -1
                 break
-            above = target[production_vertex[i]] if production_vertex[i] >= 0 else -1
+            above = int(target[production_vertex[i]]) if production_vertex[i] >= 0 else -1
             if common != -2 and common != above:  # noqa: PLR1714  (no sets in kernels)
                 above = -1
             common = above
         target[vertex] = max(common, -1)
-    for vertex in range(n_vertices):
-        if target[vertex] < 0:
-            target[vertex] = vertex
+    for k in range(n_vertices):
+        if target[k] < 0:
+            target[k] = k
     return target

@@ -302,7 +302,7 @@ class ParametricTracking:
     needs: tuple[Column, ...] = (*c.READ, c.CHARGE_TRUE, c.DNCH_DETA)
     makes: tuple[Column, ...] = (
         c.TRACK_STATUS, c.PARTICLE_INDEX, c.SPECIES, c.IS_RECONSTRUCTED, c.EFFICIENCY, c.PT_TRUE, c.ETA_TRUE, *c.TRUE,
-        *c.RECONSTRUCTED, c.COV_PACKED, c.PT, c.ETA, c.CHARGE,
+        *c.RECONSTRUCTED, c.COV_PACKED, c.PT, c.ETA, c.CHARGE, c.B_Z,
     )  # fmt: skip
 
     def __init__(self, options: Tracking, detector: Detector, table: LutTable, grid: Grid | None = None) -> None:
@@ -352,7 +352,7 @@ class ParametricTracking:
             c.TRACK_STATUS: status, c.PARTICLE_INDEX: particle_index, c.SPECIES: species[rows],
             c.IS_RECONSTRUCTED: tracks.is_reconstructed, c.EFFICIENCY: tracks.efficiency, c.PT_TRUE: tracks.pt_true,
             c.ETA_TRUE: tracks.eta_true, c.COV_PACKED: tracks.cov_packed, c.PT: tracks.pt, c.ETA: tracks.eta,
-            c.CHARGE: tracks.charge,
+            c.CHARGE: tracks.charge, c.B_Z: np.full(batch.n_events, self._settings.b_z),
         }  # fmt: skip
         for k in range(5):
             made[c.TRUE[k]] = np.ascontiguousarray(tracks.true[:, k])

@@ -97,12 +97,11 @@ def test_a_card_must_make_what_the_output_needs(events, tmp_path):
 
 
 def test_a_seed_keeps_the_other_changes(events):
-    card = fastsim.load_card("alice3", sets=["modules.vertex.sigma_x_um=0"])
+    card = fastsim.load_card("alice3", sets=["beam_spot.x=0.1"])
     (batch,) = fastsim.simulate(events, card, seed=5)
-    assert ak.to_list(batch.vertex_x) == ak.to_list(batch.vertex_x_true)
-    assert ak.to_list(batch.vertex_y) != ak.to_list(batch.vertex_y_true)
     (other,) = fastsim.simulate(events, card, seed=6)
-    assert ak.to_list(batch.vertex_y) != ak.to_list(other.vertex_y)
+    assert ak.to_list(batch.vertex_x_true) == ak.to_list(other.vertex_x_true) == [0.1 + 0.001] * len(batch)
+    assert ak.to_list(batch.tracks.dca_xy) != ak.to_list(other.tracks.dca_xy)
     with pytest.raises(CardError, match="seed: seed: must be greater than or equal to 0"):
         next(fastsim.simulate(events, card, seed=-1))
 
@@ -124,7 +123,7 @@ def test_identity_does_not_hold_places_and_packing(events, tmp_path):
 
 
 def test_identity_holds_what_changes_columns(events, tmp_path):
-    changes = ["seed=2", "tracking.dnch_deta_eta_max=0.5", "modules.vertex.sigma_x_um=1.0", "output.events_per_frame=2"]
+    changes = ["seed=2", "tracking.dnch_deta_eta_max=0.5", "modules.vertex.chi2_cut=16.0", "output.events_per_frame=2"]
     identities = set()
     for i, change in enumerate(["seed=1", *changes]):
         fastsim.simulate_files([events], fastsim.load_card("alice3", sets=[change]), tmp_path / f"{i}.root")

@@ -51,6 +51,8 @@ def test_the_commands_are_these():
     assert leaves == {
         "run",
         "inspect",
+        "merge",
+        "convert",
         "doctor",
         "warmup",
         "card check",

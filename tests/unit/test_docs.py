@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 import typer
 
+from fastsim.cards import load_card
 from fastsim.cards.schema import Card
 from fastsim.cli import app
 from fastsim.generate.draws import Draw
 from fastsim.generate.gun import GunFile, Particles
 from fastsim.generate.pile_up import PileUp
-from fastsim.cards import load_card
 from fastsim.io.aod_tables import trees
 from fastsim.io.inputs import RECIPES
 from fastsim.module import Options

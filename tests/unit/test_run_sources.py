@@ -112,7 +112,7 @@ def test_pythia_from_end_to_end(tmp_path):
 
     pytest.importorskip("pythia8mc")
     path = every_source.write("pythia", tmp_path)
-    summary = fastsim.simulate_files([path], "alice3", tmp_path / "out.root")
+    summary = fastsim.simulate_files([path], fastsim.load_card("alice3", sets=EXACT), tmp_path / "out.root")
     (block,) = open_source(str(path), Streams(1)).blocks(0, Range(), Limits(100, 10**6))
     batch = block.read().batch
     particles = table(tmp_path / "out.root", "O2mcparticle_001", "fPdgCode", "fPx", "fE")
@@ -149,6 +149,10 @@ SPOT = {
 }
 
 
+EXACT = ["output.truth=all", "output.ao2d.truncate=false"]
+SMEARED = ["modules.vertex.level=parametric", *(f"modules.vertex.sigma_{axis}_um=5.0" for axis in "xyz")]
+
+
 def card_with(name, values, *more):
     return fastsim.load_card("alice3", sets=[*(f"{name}.{key}={json.dumps(v)}" for key, v in values.items()), *more])
 
@@ -156,7 +160,8 @@ def card_with(name, values, *more):
 def test_collisions_are_where_the_beams_meet(tmp_path):
     """Positions of 1000 collisions are the card's Gaussians; reconstructed vertices follow them."""
     path = gun(tmp_path, n_events=1000, n=1)
-    fastsim.simulate_files([path], card_with("beam_spot", SPOT), tmp_path / "out.root")
+    card = card_with("beam_spot", SPOT, *EXACT, *SMEARED)
+    fastsim.simulate_files([path], card, tmp_path / "out.root")
     true = table(tmp_path / "out.root", "O2mccollision_001", "fPosX", "fPosY", "fPosZ", "fT")
     widths = [SPOT["sigma_x_um"] * 1e-4, SPOT["sigma_y_um"] * 1e-4, SPOT["sigma_z"], SPOT["sigma_t"]]
     for values, mean, sigma in zip(true.values(), (SPOT[axis] for axis in "xyzt"), widths, strict=True):
@@ -226,15 +231,15 @@ def hard(tmp_path):
     return path
 
 
-def piled(soft, **options):
+def piled(soft, *more, **options):
     values = {"mean": 3, "distribution": "fixed", "sigma_z": 5.0, "sigma_x_um": 20.0, **options}
-    return card_with("pile_up", {"file": str(soft), **values})
+    return card_with("pile_up", {"file": str(soft), **values}, *more)
 
 
 def test_pile_up_is_there_and_told_from_the_event(tmp_path, soft, hard):
     """Rows, flags, contributors and dN_ch/deta, counted in the file itself."""
-    fastsim.simulate_files([hard], "alice3", tmp_path / "alone.root")
-    fastsim.simulate_files([hard], piled(soft), tmp_path / "piled.root")
+    fastsim.simulate_files([hard], fastsim.load_card("alice3", sets=EXACT), tmp_path / "alone.root")
+    fastsim.simulate_files([hard], piled(soft, *EXACT, *SMEARED), tmp_path / "piled.root")
     names = (
         "fIndexMcCollisions",
         "fPdgCode",

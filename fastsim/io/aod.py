@@ -119,7 +119,7 @@ class AodWriter:
     def _fill(self, branch: Branch, frame: Frame, n_rows: int) -> Any:
         """Values of a branch in its type and precision."""
         if not callable(branch.source):
-            return np.full(n_rows, branch.source, dtype=branch.dtype)
+            return np.broadcast_to(np.array(branch.source, dtype=branch.dtype), n_rows)  # filled when it is written
         values = branch.source(frame)
         if isinstance(values, tuple):
             return values

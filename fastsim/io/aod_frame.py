@@ -34,7 +34,9 @@ class Frame(NamedTuple):
     mothers: NDArray[np.int32]  # first and last (n, 2), -1 if there are none
     daughters: NDArray[np.int32]
     points: NDArray[np.float64]  # where and when each particle was produced (n, 4)
+    particle_events: NDArray[np.int64]  # events in the batch of the particles: siblings are of one, so in any order
     tracks: NDArray[np.int64]  # rows of reconstructed tracks
+    track_events: NDArray[np.int64]  # and their events in the batch
     sigma: NDArray[np.float64]
     rho: NDArray[np.int8]
 
@@ -54,14 +56,11 @@ class Frame(NamedTuple):
         """A particle column in the order of writing."""
         return np.asarray(self.batch[column][self.particles])
 
-    def particle_events(self) -> NDArray[np.int64]:
-        """Events in the batch of the particles in the order of writing."""
-        return self.batch.event_index("particle")  # siblings are of one event: the order changes nothing
-
     def mother_lists(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
         """Numbers of mothers, and all mothers: at most first and last, as the official producer writes them."""
-        counts = (self.mothers[:, 0] >= 0).astype(np.int64) + (self.mothers[:, 1] > self.mothers[:, 0])
-        return counts, self.mothers[np.arange(2) < counts[:, None]]
+        is_one = np.empty(self.mothers.shape, dtype=np.bool_)
+        is_one[:, 0], is_one[:, 1] = self.mothers[:, 0] >= 0, self.mothers[:, 1] > self.mothers[:, 0]
+        return is_one.sum(axis=1), self.mothers.ravel()[is_one.ravel()]
 
     def status_code(self) -> NDArray[Any]:
         """Generator particles: HepMC status in bits 0-8, encoded by 5 in bits 29-31. Others: the process that made them."""
@@ -82,13 +81,9 @@ class Frame(NamedTuple):
         """A track column of the reconstructed ones."""
         return np.asarray(self.batch[column][self.tracks])
 
-    def track_events(self) -> NDArray[np.int64]:
-        """Events in the batch of the reconstructed tracks."""
-        return self.batch.event_index("track")[self.tracks]
-
     def track_labels(self) -> NDArray[np.int64]:
         """Rows in the frame of the tracks' particles."""
-        rows = self.batch.offsets["particle"][self.track_events()] + self.track(c.PARTICLE_INDEX)
+        rows = self.batch.offsets["particle"][self.track_events] + self.track(c.PARTICLE_INDEX)
         return np.asarray(self.particle_row[rows])
 
 
@@ -111,5 +106,6 @@ def make_frame(batch: EventBatch, n_events: int, n_particles: int) -> Frame:
     rho = np.clip(np.trunc(128.0 * packed[:, _OFF_DIAGONAL] / (sigma[:, i] * sigma[:, j])), -127, 127)
     points = production_points(batch)
     return Frame(
-        batch, n_events, n_particles, order, row, mothers, daughters, points, tracks, sigma, rho.astype(np.int8)
-    )
+        batch, n_events, n_particles, order, row, mothers, daughters, points, batch.event_index("particle"),
+        tracks, batch.event_index("track")[tracks], sigma, rho.astype(np.int8),
+    )  # fmt: skip

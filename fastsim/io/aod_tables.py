@@ -106,8 +106,8 @@ def _index(name: str, table: str = "event") -> Branch:
     """The row of the event that an event, a track or a particle belongs to."""
     rows: dict[str, Callable[[Frame], Any]] = {
         "event": Frame.event_rows,
-        "track": lambda f: f.n_events + f.track_events(),
-        "particle": lambda f: f.n_events + f.particle_events(),
+        "track": lambda f: f.n_events + f.track_events,
+        "particle": lambda f: f.n_events + f.particle_events,
     }
     return Branch(name, "int32", "", rows[table])
 
@@ -150,7 +150,7 @@ _MC_PARTICLE = (
         Branch("fFlags", "uint8", "", Frame.particle_flags),
     ),
     (
-        Branch("fWeight", "float32", "", lambda f: f.batch[c.WEIGHT][f.particle_events()], FINE),
+        Branch("fWeight", "float32", "", lambda f: f.batch[c.WEIGHT][f.particle_events], FINE),
         _particle("fPx", c.MOMENTUM[0]),
         _particle("fPy", c.MOMENTUM[1]),
         _particle("fPz", c.MOMENTUM[2]),

@@ -220,7 +220,12 @@ def test_siblings_that_stand_apart_are_written_together():
 
     # beam -> v0 -> (1, 2, 4); 2 -> v1 -> (3, 5). Particle 3 stands between siblings 2 and 4.
     batch = EventBatch(
-        {"particle": np.array([0, 6]), "vertex": np.array([0, 2]), "event": np.array([0, 1])},
+        {
+            "particle": np.array([0, 6]),
+            "vertex": np.array([0, 2]),
+            "event": np.array([0, 1]),
+            "track": np.array([0, 0]),
+        },
         {
             c.PRODUCTION_VERTEX: np.array([-1, 0, 0, 1, 0, 1], dtype=np.int32),
             c.END_VERTEX: np.array([0, -1, 1, -1, -1, -1], dtype=np.int32),

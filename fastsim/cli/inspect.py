@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +13,9 @@ from fastsim.cli.console import out, print_json, print_uncut
 from fastsim.errors import InputError
 
 if TYPE_CHECKING:
-    from fastsim.io.check_tools import Report
+    from fastsim.io.check_tools import Check, Report
+
+MANY = 15  # trees: with more of them, empty ones are told on one line
 
 
 def inspect(
@@ -50,10 +53,15 @@ def _print(path: Path, content: dict[str, Any], made_by: dict[str, Any] | None) 
     )
     table.add_column("rows", justify="right")
     table.add_column("branches")
+    empty = [name for name, tree in content.items() if not tree["entries"]] if len(content) > MANY else []
     for name, tree in content.items():
+        if name in empty:
+            continue
         branches = [b for b in tree["branches"] if not b.endswith("_size")]
         shown = ", ".join(branches[:9]) + (f" and {len(branches) - 9} more" if len(branches) > 9 else "")
         table.add_row(escape(name), f"{tree['entries']:,}", escape(shown))
+    if empty:
+        table.add_row(f"{len(empty)} empty trees", "0", escape(", ".join(name.rpartition("/")[2] for name in empty)))
     out.print(table)
     if made_by is None:
         out.print("no provenance: not written by fastsim", highlight=False)
@@ -93,15 +101,28 @@ def _check(path: Path, *, json: bool) -> None:
         raise typer.Exit(InputError.exit_code)
 
 
+def _by_tree(report: Report) -> dict[str, list[Check]]:
+    """Rules by what they begin with: a tree, or in files of one tree a collection; empty trees together."""
+    found: dict[str, list[Check]] = {}
+    for check in report.checks.values():
+        name = re.split(r"[.:_]" if report.format == "nano" else r"[.:]", check.what)[0]
+        found.setdefault(name, []).append(check)
+    empty = {name: checks for name, checks in found.items() if not any(check.n_rows for check in checks)}
+    if len(empty) > 1:
+        found = {name: checks for name, checks in found.items() if name not in empty}
+        found[f"{len(empty)} empty tables"] = [check for checks in empty.values() for check in checks]
+    return found
+
+
 def _print_checks(path: Path, report: Report) -> None:
     from rich.table import Table
 
-    table = Table("rule", title=escape(f"{path}, {report.format}"), title_justify="left", title_style="bold")
-    table.add_column("rows", justify="right")
-    table.add_column("faults", justify="right")
-    for check in report.checks.values():
-        faults = f"[bold red]{check.n_faults:,}[/]" if check.n_faults else "ok"
-        table.add_row(escape(check.what), f"{check.n_rows:,}", faults)
+    table = Table("checked", title=escape(f"{path}, {report.format}"), title_justify="left", title_style="bold")
+    for name in ("rules", "rows", "faults"):
+        table.add_column(name, justify="right")
+    for name, checks in _by_tree(report).items():  # all rules one by one: --json
+        faults = f"[bold red]{n:,}[/]" if (n := sum(check.n_faults for check in checks)) else "ok"
+        table.add_row(escape(name), f"{len(checks):,}", f"{max(check.n_rows for check in checks):,}", faults)
     print_uncut(table)
     for name, reason in report.unchecked.items():
         out.print(f"[bold yellow]not checked[/] {escape(name)}: {escape(reason)}", highlight=False)

@@ -12,7 +12,8 @@ import numpy as np
 
 from fastsim import columns as c
 from fastsim.events import EventBatch
-from fastsim.kernels.truth import HEAVY_QUARK, OTHER, PARTON, RESONANCE, keep_ancestors, keep_standard, relink
+from fastsim.kernels.ancestry import mark_descendants
+from fastsim.kernels.truth import HEAVY_QUARK, OTHER, PARTON, RESONANCE, keep_standard, relink
 from fastsim.species import of_each
 
 if TYPE_CHECKING:
@@ -66,10 +67,11 @@ def _keep(batch: EventBatch, truth: Truth) -> NDArray[np.bool_]:
     if truth == "reconstructed":
         is_found = batch[c.IS_RECONSTRUCTED]
         events = batch.event_index("track")[is_found]
-        reached = np.zeros(len(keep), dtype=np.bool_)
-        reached[batch.offsets["particle"][events] + batch[c.PARTICLE_INDEX][is_found]] = True
-        keep_ancestors(*record, reached)
-        keep &= reached
+        found = np.zeros(len(keep), dtype=np.bool_)
+        found[batch.offsets["particle"][events] + batch[c.PARTICLE_INDEX][is_found]] = True
+        ancestors = np.zeros(len(keep), dtype=np.bool_)
+        mark_descendants(*record[:2], batch[c.END_VERTEX], batch[c.PRODUCTION_VERTEX], found, ancestors)  # upwards
+        keep &= found | ancestors
     return keep
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,12 +11,11 @@ from fastsim import columns as c
 from fastsim.errors import CardError
 from fastsim.io.aod_frame import Frame, make_frame
 from fastsim.io.aod_tables import FULL, Branch, Tree, trees
-from fastsim.io.rootio import RootFile
+from fastsim.io.rootio import FileWriter, RootFile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
-    from types import TracebackType
 
     from numpy.typing import NDArray
 
@@ -49,7 +48,7 @@ def open_writer(path: Path, output: Output) -> AodWriter:
     return AodWriter(path, output)
 
 
-class AodWriter:
+class AodWriter(FileWriter):
     """Writes batches to an AO2D file. Data frames are cut by event id, so their content depends on nothing else."""
 
     def __init__(self, path: Path, output: Output) -> None:
@@ -60,14 +59,6 @@ class AodWriter:
         self._n_events = 0
         self._n_particles = 0
         self.file = RootFile(path, compression_level=output.compression_level)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.file.__exit__(kind, error, trace)
 
     def write(self, batch: EventBatch) -> None:
         """Add the events of a batch."""

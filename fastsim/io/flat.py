@@ -9,20 +9,19 @@ from __future__ import annotations
 
 import json
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 import numpy as np
 
 from fastsim import columns as c
 from fastsim.columns import Table
 from fastsim.events import production_points
-from fastsim.io.rootio import RootFile
+from fastsim.io.rootio import FileWriter, RootFile
 from fastsim.species import SPECIES, UNKNOWN_CHARGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
-    from types import TracebackType
 
     from numpy.typing import NDArray
 
@@ -252,7 +251,7 @@ def _take(values: NDArray[Any], rows: NDArray[np.int64], missing: Any = -1) -> N
     return np.where(rows >= 0, values[rows], missing)
 
 
-class FlatWriter:
+class FlatWriter(FileWriter):
     """Writes batches to one tree of collections."""
 
     def __init__(
@@ -275,14 +274,6 @@ class FlatWriter:
         except BaseException:
             self.file.discard()
             raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.file.__exit__(kind, error, trace)
 
     def write(self, batch: EventBatch) -> None:
         """Add the events of a batch."""

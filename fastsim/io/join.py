@@ -22,7 +22,7 @@ from fastsim.io.check_tools import read
 from fastsim.io.columnar import to_batch
 from fastsim.io.inspect import open_file, trees
 from fastsim.io.output import FORMATS
-from fastsim.io.rootio import RootFile
+from fastsim.io.rootio import FileWriter, RootFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -72,7 +72,7 @@ def open_joiner(name: str, path: Path, output: Output) -> Joiner:
     return kind(name, path, output)
 
 
-class RootJoiner:
+class RootJoiner(FileWriter):
     """What joiners of TTrees share: the file, and the branches of each tree as they were in the first file."""
 
     def __init__(self, name: str, path: Path, output: Output) -> None:
@@ -81,19 +81,11 @@ class RootJoiner:
         self._texts: dict[str, str] = {}
         self._last_id = -1
         self._output = output
-        self._file = RootFile(path, compression_level=output.compression_level)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._file.__exit__(kind, error, trace)
+        self.file = RootFile(path, compression_level=output.compression_level)
 
     def close(self, texts: Mapping[str, str]) -> None:
         """Write the texts, those of the first file too."""
-        self._file.close({**texts, **{name: text for name, text in self._texts.items() if name not in texts}})
+        self.file.close({**texts, **{name: text for name, text in self._texts.items() if name not in texts}})
 
     def _open(self, shard: Shard) -> Any:
         file = open_file(shard.path)
@@ -161,11 +153,11 @@ class FrameJoiner(RootJoiner):
         super().close(texts)
 
     def _start(self, number: int, types: Mapping[str, Mapping[str, Any]]) -> None:
-        self._file.close_trees()
+        self.file.close_trees()
         self._number = number
         self._n_rows = {aod_names.table_of(name): 0 for name in types}
         for name, branches in types.items():
-            self._file.add_tree(f"DF_{number}/{name}", branches)
+            self.file.add_tree(f"DF_{number}/{name}", branches)
 
     def _add_frame(self, number: int, opened: Mapping[str, Any], shard: Shard) -> int:
         """Add the rows of a data frame behind those that are there; gives its number of events."""
@@ -176,7 +168,7 @@ class FrameJoiner(RootJoiner):
             for columns in pieces(tree):
                 for branch, values in columns.items():
                     columns[branch] = self._moved(values, branch, table, shard)
-                self._file.extend(f"DF_{number}/{name}", columns)
+                self.file.extend(f"DF_{number}/{name}", columns)
         for name, tree in opened.items():
             table = aod_names.table_of(name)
             self._n_rows[table] += tree.num_entries
@@ -215,14 +207,14 @@ class TreeJoiner(RootJoiner):
                 if name not in self._types:
                     keys, counters = lists(tree)
                     names_of = {keys[branch]: counter for branch, counter in counters.items()}
-                    self._file.add_tree(
+                    self.file.add_tree(
                         name, branch_types(tree), counter_name=names_of.__getitem__, field_name=lambda _, branch: branch
                     )
                 self._check_branches(shard, name, tree)
                 for columns in pieces(tree):
                     if self._id_branch[0] == name:
                         columns[self._id_branch[1]] = self._numbered(columns[self._id_branch[1]], shard)
-                    self._file.extend(name, columns)
+                    self.file.extend(name, columns)
                     rows = next(iter(columns.values()))
                     yield len(rows[0] if isinstance(rows, tuple) else rows)
 

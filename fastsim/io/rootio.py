@@ -153,6 +153,20 @@ class RootFile:
         self._is_done = True
 
 
+class FileWriter:
+    """Base of what writes to one RootFile: leaving it by an exception leaves nothing behind."""
+
+    file: RootFile
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.file.__exit__(kind, error, trace)
+
+
 class PartialFile:
     """A file of bytes under a temporary name beside its target; `keep` puts it in place. Raises as RootFile does."""
 

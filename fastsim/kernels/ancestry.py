@@ -31,23 +31,26 @@ def group_by_origin(
 
 
 @kernel
-def mark_from_long_lived(
+def mark_descendants(
     offsets: NDArray[np.int64],
     vertex_offsets: NDArray[np.int64],
     production_vertex: NDArray[np.int32],
     end_vertex: NDArray[np.int32],
-    is_decayed_long_lived: NDArray[np.bool_],
+    seeds: NDArray[np.bool_],
     marks: NDArray[np.bool_],
 ) -> None:
-    """Mark every particle with an ancestor among `is_decayed_long_lived`, event by event, in any order of particles."""
+    """Mark every particle with an ancestor among `seeds`, event by event, in any order of particles.
+
+    With production and end vertices exchanged: every particle with a descendant among them.
+    """
     for event in range(len(offsets) - 1):
         own = slice(offsets[event], offsets[event + 1])
         n_vertices = vertex_offsets[event + 1] - vertex_offsets[event]
-        ends, decayed = end_vertex[own], is_decayed_long_lived[own]
+        ends, is_seed = end_vertex[own], seeds[own]
         is_marked = np.zeros(n_vertices, dtype=np.bool_)
         reached, n, done = np.empty(n_vertices, dtype=np.int32), 0, 0  # vertices whose particles are to be marked
         for i in range(len(ends)):
-            if decayed[i] and ends[i] >= 0 and not is_marked[ends[i]]:
+            if is_seed[i] and ends[i] >= 0 and not is_marked[ends[i]]:
                 is_marked[ends[i]] = True
                 reached[n] = ends[i]
                 n += 1

@@ -55,37 +55,6 @@ def keep_standard(
 
 
 @kernel
-def keep_ancestors(
-    offsets: NDArray[np.int64], vertex_offsets: NDArray[np.int64],
-    production_vertex: NDArray[np.int32], end_vertex: NDArray[np.int32], marks: NDArray[np.bool_],
-) -> None:  # fmt: skip
-    """Mark all ancestors of what is marked, event by event, in any order of particles."""
-    for event in range(len(offsets) - 1):
-        own = slice(offsets[event], offsets[event + 1])
-        n_vertices = vertex_offsets[event + 1] - vertex_offsets[event]
-        production = production_vertex[own]
-        first, rows = group_by_origin(end_vertex[own], n_vertices)  # the particles that enter each vertex
-        is_reached = np.zeros(n_vertices, dtype=np.bool_)
-        reached, n, done = np.empty(n_vertices, dtype=np.int32), 0, 0
-        for i in range(len(production)):
-            vertex = production[i]
-            if marks[offsets[event] + i] and vertex >= 0 and not is_reached[vertex]:
-                is_reached[vertex] = True
-                reached[n] = vertex
-                n += 1
-        while done < n:
-            vertex = reached[done]
-            done += 1
-            for k in range(first[vertex], first[vertex + 1]):
-                marks[offsets[event] + rows[k]] = True
-                before = production[rows[k]]
-                if before >= 0 and not is_reached[before]:
-                    is_reached[before] = True
-                    reached[n] = before
-                    n += 1
-
-
-@kernel
 def relink(
     offsets: NDArray[np.int64], vertex_offsets: NDArray[np.int64],
     production_vertex: NDArray[np.int32], end_vertex: NDArray[np.int32], status: NDArray[np.int32], keep: NDArray[np.bool_],

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastsim import columns as c
-from fastsim.kernels.ancestry import mark_decayed, mark_from_long_lived
+from fastsim.kernels.ancestry import mark_decayed, mark_descendants
 from fastsim.module import Made
 from fastsim.species import UNKNOWN_CHARGE, charges_of, is_long_lived, of_each
 
@@ -43,7 +43,7 @@ class Primaries:
         decayed = np.zeros(len(charge), dtype=np.bool_)
         mark_decayed(*record, batch[c.PDG], long_lived & (batch[c.STATUS] == 2), decayed)
         from_long_lived = np.zeros(len(charge), dtype=np.bool_)
-        mark_from_long_lived(*record, decayed, from_long_lived)
+        mark_descendants(*record, decayed, from_long_lived)
         # One that the generator decayed is as primary as one that it left to the detector; beams and copies are not.
         is_primary = long_lived & ~from_long_lived & ((batch[c.STATUS] == 1) | decayed)
         return Made(

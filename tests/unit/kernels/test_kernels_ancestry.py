@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fastsim.kernels.ancestry import complete_positions, mark_from_long_lived, primary_vertex
+from fastsim.kernels.ancestry import complete_positions, mark_descendants, primary_vertex
 
 
 def inherited(production, end, positions, event=(0, 0, 0, 0)):
@@ -20,7 +20,7 @@ def marked(production, end, long_lived, offsets=None, vertex_offsets=None):
     offsets = [0, len(production)] if offsets is None else offsets
     vertex_offsets = [0, 1 + int(max(*production, *end))] if vertex_offsets is None else vertex_offsets
     flags = np.isin(np.arange(len(production)), long_lived)
-    mark_from_long_lived(
+    mark_descendants(
         np.array(offsets, dtype=np.int64), np.array(vertex_offsets, dtype=np.int64),
         production, np.array(end, dtype=np.int32), flags, marks,
     )  # fmt: skip

@@ -18,6 +18,7 @@ from fastsim.errors import InputError, UsageError
 from fastsim.io.inputs import RECIPES
 from fastsim.io.inspect import file_format, read_provenance
 from fastsim.io.join import Shard, open_joiner
+from fastsim.io.output import check_suffix
 from fastsim.io.rootio import refuse_existing
 from fastsim.summary import Silent
 
@@ -88,6 +89,7 @@ def merge(
             raise UsageError("is given twice", where=str(b))
     refuse_existing(target, overwrite=overwrite, inputs=paths)
     _check_alike(parts, renumber=renumber)
+    check_suffix(target, parts[0].format)
     level = (
         parts[0].record["circumstance"].get("output.compression_level", 1)
         if compression_level is None
@@ -171,11 +173,12 @@ def _check_alike(parts: Sequence[Part], *, renumber: bool) -> None:
             )
         if differences := _differences(_common(first, renumber=renumber), _common(other, renumber=renumber)):
             key, here, there = differences[0]
-            more = f" (and {len(differences) - 1} more)" if differences[1:] else ""
+            n_more = sum(
+                not key.startswith("units.") for key, *_ in differences[1:]
+            )  # the units follow from the others
+            more = f" (and {n_more} more)" if n_more else ""
             what = f"made in another way than {first.path}: {key} is {there}, there {here}{more}"
-            raise InputError(
-                what, where=str(other.path), hint=ONE_RUN_HINT if key == "run_seed" else _HINTS.get(key, "")
-            )
+            raise InputError(what, where=str(other.path), hint=_HINTS.get(key, ONE_RUN_HINT))
 
 
 _CONVERTED = "merge the files as they were made, and convert the result"

@@ -17,7 +17,7 @@ from fastsim.generate.beam_spot import shift_events
 from fastsim.generate.pile_up import overlay
 from fastsim.io import hepmc
 from fastsim.io.inputs import check_exists, may_be_text, read_blocks, read_minimum_bias
-from fastsim.io.output import FORMATS
+from fastsim.io.output import FORMATS, check_suffix
 from fastsim.io.rootio import refuse_existing
 from fastsim.luts.store import LutSet, get_luts, no_table, without_numbers
 from fastsim.pipeline import Pipeline
@@ -192,6 +192,7 @@ def simulate_files(
     names = [str(name) for name in inputs]
     check_exists(names)
     refuse_existing(Path(out), overwrite=overwrite, inputs=[Path(name) for name in names if name != "-"])
+    check_suffix(Path(out), loaded.card.output.format)
     check_card(loaded)
     summary = Summary()
     if len(set(names)) < len(names):

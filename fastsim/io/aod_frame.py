@@ -82,9 +82,12 @@ class Frame(NamedTuple):
         return np.asarray(self.batch[column][self.tracks])
 
     def track_labels(self) -> NDArray[np.int64]:
-        """Rows in the frame of the tracks' particles."""
-        rows = self.batch.offsets["particle"][self.track_events] + self.track(c.PARTICLE_INDEX)
-        return np.asarray(self.particle_row[rows])
+        """Rows in the frame of the tracks' particles, -1 where a track has none."""
+        index = self.track(c.PARTICLE_INDEX)
+        if not len(self.particle_row):
+            return np.full(len(index), -1, dtype=np.int64)
+        rows = self.batch.offsets["particle"][self.track_events] + np.maximum(index, 0)
+        return np.where(index >= 0, self.particle_row[np.minimum(rows, len(self.particle_row) - 1)], -1)
 
 
 def make_frame(batch: EventBatch, n_events: int, n_particles: int) -> Frame:

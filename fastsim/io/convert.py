@@ -15,7 +15,7 @@ from fastsim.columns import TABLES
 from fastsim.errors import CardError, InputError, UsageError
 from fastsim.io.columnar import COLUMNS, described, to_batch
 from fastsim.io.inspect import file_format, identity_hash, read_provenance
-from fastsim.io.output import FORMATS
+from fastsim.io.output import FORMATS, check_suffix
 from fastsim.io.rootio import refuse_existing
 
 if TYPE_CHECKING:
@@ -55,6 +55,8 @@ def convert_file(path: Path, out: Path, to: str, *, sets: Sequence[str] = (), ov
             hint="run with --format parquet or rntuple, and convert that",
         )
     refuse_existing(out, overwrite=overwrite, inputs=[path])
+    if to in FORMATS:  # else the options are refused below
+        check_suffix(out, to)
     reader = import_module(FORMATS[format_].module)
     texts = reader.texts(path)
     record = _record(path)

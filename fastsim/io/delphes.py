@@ -266,7 +266,7 @@ COLLECTIONS: tuple[Collection, ...] = (
         "jet",
         (
             *(_jet(column, name) for column, name in zip(c.JET, ("PT", "Eta", "Phi", "Mass"), strict=True)),
-            _f("Flavor", "", c.JET_FLAVOR.doc, lambda v: np.abs(v.batch[c.JET_FLAVOR]), "uint32"),
+            Field("Flavor", "uint32", "", c.JET_FLAVOR.doc, lambda v: np.abs(v.batch[c.JET_FLAVOR]), is_truth=True),
             _jet(c.JET_B_TAG, "BTag", "uint32"),
             _jet(c.JET_C_TAG, "CTag", "uint32", "not in Delphes: " + c.JET_C_TAG.doc),
             _jet(c.JET_TAU_TAG, "TauTag", "uint32"),

@@ -34,7 +34,7 @@ def _f(name: str, unit: str, doc: str, source: float | Callable[[View], Any], dt
     return Field(name, dtype, unit, doc, source)
 
 
-def _link(name: str, doc: str, source: Callable[[View], Any]) -> Field:
+def _truth(name: str, doc: str, source: Callable[[View], Any]) -> Field:
     return Field(name, "int32", "", doc, source, is_truth=True)
 
 
@@ -134,7 +134,7 @@ def _lepton(table: c.Table, track: c.Column, sum_pt: c.Column, pdg: int) -> tupl
         _f("relIsoChg", "", "not in NanoAOD: isoChg / pt", lambda v: v.batch[sum_pt] / tracks.column(c.PT)(v)),
         _f("jetIdx", "", "jet that has its track, -1 if none", lambda v: _jet_of(v, table, track), "int32"),
         _f("trackIdx", "", "its track", lambda v: v.of_object_track(table, track, v.track_position), "int32"),
-        _link("genPartIdx", "its generated particle, -1 if it is not kept", lambda v: v.object_particle(table, track)),
+        _truth("genPartIdx", "its generated particle, -1 if it is not kept", lambda v: v.object_particle(table, track)),
     )
 
 
@@ -230,7 +230,7 @@ COLLECTIONS: tuple[Collection, ...] = (
             _f("phiErr", "rad", "uncertainty", _TRACKS.sigma(2)),
             _f("tanLambdaErr", "", "uncertainty of sinh(eta)", _TRACKS.sigma(3)),
             _f("fromPV", "", "whether the vertex is made of it too", lambda v: v.track(c.IS_CONTRIBUTOR), "bool"),
-            _link("genPartIdx", "its generated particle, -1 if it is not kept", lambda v: v.track_particle),
+            _truth("genPartIdx", "its generated particle, -1 if it is not kept", lambda v: v.track_particle),
         ),
     ),
     Collection("Electron", "electron", _lepton("electron", c.ELECTRON_TRACK, c.ELECTRON_SUM_PT, 11)),
@@ -244,8 +244,8 @@ COLLECTIONS: tuple[Collection, ...] = (
                lambda v: v.batch[c.JET_CHARGE], "int32"),
             _f("nConstituents", "", "tracks and neutral constituents",
                lambda v: v.batch[c.JET_N_CHARGED] + v.batch[c.JET_N_NEUTRAL], "int32"),
-            _table("partonFlavour", c.JET_FLAVOR, "int32"),
-            _f("hadronFlavour", "", "5 or 4 where |partonFlavour| is, else 0", _hadron_flavour, "int32"),
+            _truth("partonFlavour", c.JET_FLAVOR.doc, lambda v: v.batch[c.JET_FLAVOR]),
+            _truth("hadronFlavour", "5 or 4 where |partonFlavour| is, else 0", _hadron_flavour),
             _table("bTag", c.JET_B_TAG, "uint32"),
             _table("cTag", c.JET_C_TAG, "uint32"),
             _table("tauTag", c.JET_TAU_TAG, "uint32"),

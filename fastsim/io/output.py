@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple, Protocol, Self, cast
 
+from fastsim.errors import UsageError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
@@ -57,3 +59,14 @@ FORMATS: dict[str, Door] = {
     "parquet": Door("fastsim.io.parquet", ".parquet", "our own columns, for awkward and pandas"),
     "rntuple": Door("fastsim.io.rntuple", ".root", "our own columns in a ROOT RNTuple"),
 }
+
+
+def check_suffix(path: Path, format_: str) -> None:
+    """Raise UsageError if a file is to have a name that says another kind of file than its format is."""
+    suffixes = {door.suffix for door in FORMATS.values()}
+    suffix = FORMATS[format_].suffix
+    if path.suffix.lower() in suffixes - {suffix}:
+        what = f"ends in {path.suffix}, and the format {format_!r} makes {suffix} files"
+        raise UsageError(
+            what, where=str(path), hint=f"name it {path.with_suffix(suffix).name}, or choose another --format"
+        )

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from fastsim.cards.schema import Output
     from fastsim.columns import Column, Table
 
-__all__ = ["needs", "open_writer", "read_groups", "texts", "units"]
+__all__ = ["needs", "open_writer", "read_groups", "shape", "texts", "units"]
 
 
 def open_writer(path: Path, output: Output) -> ParquetWriter:
@@ -142,9 +142,13 @@ def _path(column: Column) -> str:
 def _open(path: Path) -> Any:
     pa, pq = _pyarrow()
     try:
-        return pq.ParquetFile(path)
+        return pq.ParquetFile(pa.OSFile(str(path)))  # a plain path with a colon would be taken for a URI
     except (OSError, pa.ArrowException) as error:
-        raise InputError(f"not a whole Parquet file ({type(error).__name__})", where=str(path)) from error
+        raise _broken(path, error) from error
+
+
+def _broken(path: Path, error: Exception) -> InputError:
+    return InputError(f"not a whole Parquet file ({type(error).__name__}: {error})", where=str(path))
 
 
 def texts(path: Path) -> dict[str, str]:
@@ -156,6 +160,13 @@ def texts(path: Path) -> dict[str, str]:
     return {key.decode(): value.decode() for key, value in found.items() if key != b"ARROW:schema"}
 
 
+def shape(path: Path) -> tuple[int, dict[str, str]]:
+    """Number of events, and types of the columns by name; raises InputError if it is not a file of ours."""
+    texts(path)
+    with _open(path) as file:
+        return file.metadata.num_rows, {field.name: str(field.type) for field in file.schema_arrow}
+
+
 def read_groups(path: Path) -> Iterator[Group]:
     """What was written, group by group; raises InputError."""
     columns = described(texts(path)[COLUMNS], str(path))
@@ -165,7 +176,7 @@ def read_groups(path: Path) -> Iterator[Group]:
             try:
                 rows = file.read_row_group(index) if file.num_row_groups else file.schema_arrow.empty_table()
             except (OSError, pa.ArrowException) as error:
-                raise InputError(f"not a whole Parquet file ({type(error).__name__})", where=str(path)) from error
+                raise _broken(path, error) from error
             yield _group(rows, columns)
 
 

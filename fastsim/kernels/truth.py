@@ -44,7 +44,7 @@ def keep_standard(
             vertex = production_vertex[i]
             if vertex >= 0 and mother[vertex] >= 0 and pdg[mother[vertex]] == pdg[i]:
                 is_decay[vertex] = False
-                if status[mother[vertex]] != 2:
+                if status[mother[vertex]] != 1 and status[mother[vertex]] != 2:
                     keep[mother[vertex]] = False
         for i in range(begin, end):
             vertex = production_vertex[i]

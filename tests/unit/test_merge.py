@@ -204,6 +204,10 @@ DIFFERENT = {
         r"converted is \{'from': 'parquet'\}, there missing\nhint: merge the files as they were made, and convert",
     ),
     "package": (lambda r: r["identity"]["packages"].pop("numpy"), "packages.numpy is missing, there '"),
+    "format": (
+        lambda r: r["identity"].update(fastsim="9", units={"O2track/fZ": "mm"}),
+        r"fastsim is '9', there '.*'\nhint: make all files",
+    ),
     "two things": (
         lambda r: r["identity"].update(run_seed=2, fastsim="9"),
         r"fastsim is '9', there '.*' \(and 1 more\)",

@@ -141,6 +141,13 @@ def test_leptons_and_photons_are_kept_as_last_copies():
     assert mothers[11] == []
 
 
+def test_final_particles_are_kept_whatever_comes_after_them():
+    """Some generators write a final electron, and then its photon and itself again, all final."""
+    positions, mothers = kept(record((11, FINAL, -1, 0), (11, FINAL, 0, -1), (22, FINAL, 0, -1)))
+    assert positions == [0, 1, 2]
+    assert mothers == {0: [], 1: [0], 2: [0]}
+
+
 def test_places_of_decays_stay():
     batch = record((310, DECAYED, 0, 1), (211, FINAL, 1, -1), (-211, FINAL, 1, -1), position=np.array([0.0, 3.5]))
     result = select_truth(batch, "standard")

@@ -10,9 +10,12 @@ import pytest
 import uproot
 
 import fastsim
+from fastsim import columns as c
 from fastsim.cards import load_card
 from fastsim.io.aod import truncated, units
+from fastsim.io.aod_frame import make_frame
 from fastsim.io.aod_tables import EMPTY, VERSIONS, trees
+from fastsim.source import make_batch
 from tests import hepmc_files as files
 
 EVENTS = (0, 10)
@@ -309,6 +312,24 @@ def test_default_truth_keeps_what_the_exact_file_says_of_it(made, default):
     codes = ak.to_list(kept.fPdgCode)
     for first, last in ak.to_numpy(kept.fIndexSlice_Daughters)[decayed]:
         assert sum(charge[codes[i]] for i in range(first, last + 1)) == 0
+
+
+def test_tracks_without_particle_have_no_label():
+    """A batch in which some, and one in which all, particles of the tracks are not kept."""
+    for n, index, expected in ((2, [-1, 1, -1], [-1, 8, -1]), (0, [-1, -1, -1], [-1, -1, -1])):
+        offsets = {"particle": np.array([0, n]), "vertex": np.array([0, 0])}
+        columns = {column: np.zeros(n) for column in (*c.MOMENTUM, c.ENERGY, c.MASS)}
+        columns |= {column: np.full(n, -1, dtype=np.int32) for column in (c.PRODUCTION_VERTEX, c.END_VERTEX)}
+        columns |= {c.PDG: np.full(n, 211, np.int32), c.STATUS: np.ones(n, np.int32)}
+        columns |= {column: np.zeros(1) for column in c.VERTEX_TRUE} | {
+            column: np.zeros(0) for column in c.VERTEX_POSITION
+        }
+        tracks = {
+            c.PARTICLE_INDEX: np.array(index, dtype=np.int32), c.IS_RECONSTRUCTED: np.ones(3, dtype=bool),
+            c.COV_PACKED: np.ones((3, 15)),
+        }  # fmt: skip
+        batch = make_batch(offsets, columns).with_columns(tracks, {"track": np.array([0, 3])})
+        assert make_frame(batch, n_events=3, n_particles=7).track_labels().tolist() == expected
 
 
 def test_no_truth_is_a_file_like_data(ttbar, tmp_path):

@@ -155,6 +155,24 @@ def test_files_without_truth_or_events(ttbar, tmp_path, to):
         assert file_format(tmp_path / f"{name}_{to}") == to
 
 
+def test_names_may_hold_colons(files, tmp_path):
+    """Arrow takes a path with one for a URI."""
+    convert_file(files["rntuple"], tmp_path / "s1:5.parquet", "parquet")
+    assert inspect.content(tmp_path / "s1:5.parquet")["events"]["entries"] == 4
+    assert inspect.digest(tmp_path / "s1:5.parquet") == inspect.digest(files["parquet"])
+
+
+def test_names_say_the_kind_of_file(files, ttbar, tmp_path):
+    with pytest.raises(
+        UsageError, match=r"ends in .root, and the format 'parquet' makes .parquet files\nhint: name it a.parq"
+    ):
+        convert_file(files["rntuple"], tmp_path / "a.root", "parquet")
+    with pytest.raises(
+        UsageError, match=r"ends in .parquet, and the format 'ao2d' makes .root files\nhint: name it a.root"
+    ):
+        fastsim.simulate_files([ttbar], "alice3", tmp_path / "a.parquet")
+
+
 def test_the_command(files, tmp_path, capsys):
     done = run_fastsim(capsys, "convert", files["rntuple"], tmp_path / "out.parquet", "--format", "parquet")
     assert done.code == 0

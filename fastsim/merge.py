@@ -20,6 +20,7 @@ from fastsim.io.inspect import file_format, read_provenance
 from fastsim.io.join import Shard, open_joiner
 from fastsim.io.output import check_suffix
 from fastsim.io.rootio import refuse_existing
+from fastsim.provenance import RUN_KEYS
 from fastsim.summary import Silent
 
 if TYPE_CHECKING:
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
     from fastsim.summary import Progress
 
-RUN_KEYS = ("run_seed", "inputs", "pile_up", "events", "skipped_events")  # what independent runs may differ in
-_SPLIT_KEYS = ("inputs", "events", "skipped_events")  # what shards of one run may differ in
 ONE_RUN_HINT = (
     "shards of one run are made by the same command but for --events; independent runs are merged with --renumber"
 )
@@ -171,7 +170,10 @@ def _check_alike(parts: Sequence[Part], *, renumber: bool) -> None:
                 where=str(first.path if "runs" in first.identity else other.path),
                 hint="merge it with other runs by --renumber",
             )
-        if differences := _differences(_common(first, renumber=renumber), _common(other, renumber=renumber)):
+        left_out = RUN_KEYS if renumber else provenance.SHARD_KEYS
+        if differences := provenance.differences(
+            provenance.common(first.identity, left_out), provenance.common(other.identity, left_out)
+        ):
             key, here, there = differences[0]
             n_more = sum(
                 not key.startswith("units.") for key, *_ in differences[1:]
@@ -188,31 +190,6 @@ _HINTS = {
     "fastsim": "make all files with one version",
     "source_sha256": "make all files with one version of the code",
 }
-
-
-def _common(part: Part, *, renumber: bool) -> dict[str, Any]:
-    """What must agree of an identity."""
-    left_out = {*(RUN_KEYS if renumber else _SPLIT_KEYS), "sha256", "resolved_sha256", "runs"}
-    common = {key: value for key, value in part.identity.items() if key not in left_out}
-    resolved = common["resolved"]
-    return {**common, "resolved": {**resolved, "card": {k: v for k, v in resolved["card"].items() if k != "seed"}}}
-
-
-def _differences(a: Any, b: Any, path: str = "") -> list[tuple[str, str, str]]:
-    """Where two records differ: dotted key and both values."""
-    if a == b:
-        return []
-    if isinstance(a, dict) and isinstance(b, dict):
-        keys = [*a, *(key for key in b if key not in a)]
-        return [
-            found for key in keys for found in _differences(a.get(key), b.get(key), f"{path}.{key}" if path else key)
-        ]
-    return [(path.removeprefix("resolved."), _short(a), _short(b))]
-
-
-def _short(value: Any, longest: int = 40) -> str:
-    text = "missing" if value is None else repr(value)
-    return text if len(text) <= longest else f"{text[:longest]}..."
 
 
 def _check_one_run(parts: Sequence[Part], *, allow_gaps: bool) -> None:
@@ -287,8 +264,7 @@ def _renumbered(parts: Sequence[Part], events_per_frame: int) -> tuple[list[Shar
         shards.append(Shard(part.path, shift, part.first, part.end))
         runs += [{**run, "shift": run["shift"] + shift} for run in part.runs]
         free = part.end + shift
-    common = {key: value for key, value in _common(parts[0], renumber=True).items() if key not in RUN_KEYS}
-    return shards, provenance.sealed({**common, "runs": runs})
+    return shards, provenance.sealed({**provenance.common(parts[0].identity, RUN_KEYS), "runs": runs})
 
 
 def _check_count(part: Part, n_events: int) -> None:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from fastsim.luts.store import LutSet
     from fastsim.source import InputRecord
 
+SHARD_KEYS = ("inputs", "events", "skipped_events")  # of an identity, what shards of one run may differ in
+RUN_KEYS = (*SHARD_KEYS, "run_seed", "pile_up")  # and independent runs
 PACKAGES = ("numpy", "numba", "awkward", "uproot", "pyhepmc", "particle", "fastjet", "onnxruntime")
 
 
@@ -66,12 +68,11 @@ def source_hash(*files: Path) -> str:
     return total.hexdigest()
 
 
-def identity(
-    loaded: LoadedCard, luts: LutSet, plugins: dict[str, Any], inputs: Sequence[InputRecord],
-    pile_up: Sequence[InputRecord], events: tuple[int, int | None], skipped: Sequence[int], units: dict[str, str],
-) -> dict[str, Any]:  # fmt: skip
-    """Everything that changes the physics, with a hash of it."""
-    record: dict[str, Any] = {
+def way(
+    loaded: LoadedCard, luts: LutSet, plugins: dict[str, Any], pile_up: Sequence[InputRecord], units: dict[str, str]
+) -> dict[str, Any]:
+    """The way in which events are simulated: everything that changes the physics, but the events."""
+    return {
         "fastsim": version("fastsim"),
         "source_sha256": source_hash(),
         "run_seed": loaded.card.seed,
@@ -80,14 +81,48 @@ def identity(
         "resolved_sha256": sha256(loaded.canonical().encode()).hexdigest(),
         "luts": {lut.header.species: {"key": lut.header.key, "sha256": lut.header.sha256} for lut in luts.luts},
         "plugins": plugins,
-        "inputs": [_input(record) for record in inputs],
         "pile_up": [_input(record) for record in pile_up],
-        "events": {"first": events[0], "end": events[1]},
-        "skipped_events": list(skipped),
         "units": units,
         "packages": versions(),
     }
-    return sealed(record)
+
+
+def identity(
+    way: dict[str, Any], inputs: Sequence[InputRecord], events: tuple[int, int | None], skipped: Sequence[int]
+) -> dict[str, Any]:
+    """Everything that changes the physics, with a hash of it."""
+    return sealed(
+        {
+            **way,
+            "inputs": [_input(record) for record in inputs],
+            "events": {"first": events[0], "end": events[1]},
+            "skipped_events": list(skipped),
+        }
+    )
+
+
+def common(identity: dict[str, Any], left_out: tuple[str, ...]) -> dict[str, Any]:
+    """What must agree of the identities of files that belong together: all but `left_out`, and what says it again."""
+    kept = {k: v for k, v in identity.items() if k not in {*left_out, "sha256", "resolved_sha256", "runs"}}
+    resolved = kept["resolved"]
+    return {**kept, "resolved": {**resolved, "card": {k: v for k, v in resolved["card"].items() if k != "seed"}}}
+
+
+def differences(a: Any, b: Any, path: str = "") -> list[tuple[str, str, str]]:
+    """Where two records differ: dotted key and both values."""
+    if a == b:
+        return []
+    if isinstance(a, dict) and isinstance(b, dict):
+        keys = [*a, *(key for key in b if key not in a)]
+        return [
+            found for key in keys for found in differences(a.get(key), b.get(key), f"{path}.{key}" if path else key)
+        ]
+    return [(path.removeprefix("resolved."), _short(a), _short(b))]
+
+
+def _short(value: Any, longest: int = 40) -> str:
+    text = "missing" if value is None else repr(value)
+    return text if len(text) <= longest else f"{text[:longest]}..."
 
 
 def sealed(record: dict[str, Any]) -> dict[str, Any]:

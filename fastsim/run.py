@@ -32,7 +32,7 @@ from fastsim.truth import select_truth
 from fastsim.workers import map_in_order
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from fastsim.cards.schema import Truth
     from fastsim.events import EventBatch
@@ -53,6 +53,12 @@ class Processed(NamedTuple):
     batch: EventBatch
     summary: Summary
     bad: list[tuple[int, InputError]]
+
+    @property
+    def end(self) -> int:
+        """Position behind the last event, bad ones included."""
+        ids = [*self.batch[c.EVENT_ID][-1:].tolist(), *(event_id for event_id, _ in self.bad)]
+        return max(ids, default=-1) + 1
 
 
 @dataclass(frozen=True)
@@ -180,12 +186,17 @@ def simulate_files(
     max_bad_events: int = 0,
     allow_truncated: bool = False,
     progress: Progress | None = None,
+    job: Job | None = None,
+    known: Sequence[InputRecord] = (),
+    is_to_stop: Callable[[], bool] = lambda: False,
 ) -> Summary:
     """Simulate files of events and write one output file.
 
     `events` (first, end) selects positions in the whole input; `batch_size` and `workers` cannot change the result.
     With several workers a script must guard its entry with ``if __name__ == "__main__":`` (they are started afresh).
-    Raises FastsimError (see `fastsim.errors`) and then leaves nothing under the name of the output.
+    A `job` that was prepared before (with this card) saves its start, what is `known` of all inputs saves reading those that
+    are before the events. If `is_to_stop` says so after some batch, the file ends there (`Summary.stopped_at`), which needs
+    `known` inputs. Raises FastsimError (see `fastsim.errors`) and then leaves nothing under the name of the output.
     """
     loaded = card if isinstance(card, LoadedCard) else load_card(card)
     progress = progress or Silent()
@@ -197,14 +208,16 @@ def simulate_files(
     summary = Summary()
     if len(set(names)) < len(names):
         summary.notes.append("some input is given more than once: its events repeat, with other random numbers")
-    job = _prepare(loaded, names, progress, summary, truth=loaded.card.output.truth)
+    job = job or prepare(
+        loaded, progress, summary, has_text=any(map(may_be_text, names)), truth=loaded.card.output.truth
+    )
     records: list[InputRecord] = []
     output = loaded.card.output
     door = FORMATS[output.format]
     total = sum(Path(name).stat().st_size for name in names if Path(name).is_file())
     items = read_blocks(
         names, job.simulation.streams, events=Range(*events), limits=job.simulation.limits(batch_size), records=records,
-        allow_truncated=allow_truncated, has_mass=c.MASS in {*door.needs(output), *job.simulation.pipeline.needs},
+        allow_truncated=allow_truncated, has_mass=c.MASS in {*door.needs(output), *job.simulation.pipeline.needs}, known=known,
     )  # fmt: skip
     writer = door.open(Path(out), output)
     progress.events(0, 0, total)
@@ -215,21 +228,19 @@ def simulate_files(
             writer.write(done.batch)
             summary.seconds["write"] += time.perf_counter() - begin
             progress.events(summary.n_events, item.bytes_done, total)
-        _check_range(events, records, summary)
+            if is_to_stop() and (events[1] is None or done.end < events[1]):
+                summary.stopped_at = done.end
+                break
+        if summary.stopped_at is None:
+            _check_range(events, records, summary)
+        else:
+            events = events[0], summary.stopped_at
+            records = [record for record in known if record.first_event < summary.stopped_at]
         if not summary.n_events:  # an empty file has all columns too
             writer.write(job.simulation.pipeline.run(no_events())[0])
         progress.events(summary.n_events, total, total)
         begin = time.perf_counter()
-        identity = provenance.identity(
-            loaded,
-            job.luts,
-            _plugins_used(loaded),
-            records,
-            job.pile_up_files,
-            events,
-            summary.bad_event_ids,
-            door.units(output),
-        )
+        identity = provenance.identity(way_of(loaded, job), records, events, summary.bad_event_ids)
         settings = {"batch_size": batch_size, "workers": workers}
         circumstance = provenance.circumstance(records, job.luts, loaded, settings)
         record = {"identity": identity, "circumstance": circumstance, "summary": summary.as_dict()}
@@ -257,7 +268,7 @@ def simulate(
     names = [str(name) for name in ([inputs] if isinstance(inputs, (str, Path)) else inputs)]
     check_exists(names)
     summary = Summary()
-    job = _prepare(loaded, names, Silent(), summary)
+    job = prepare(loaded, Silent(), summary, has_text=any(map(may_be_text, names)))
     records: list[InputRecord] = []
     streams, limits = job.simulation.streams, job.simulation.limits(batch_size)
     with closing(read_blocks(names, streams, events=Range(*events), limits=limits, records=records)) as items:
@@ -276,10 +287,10 @@ class Job(NamedTuple):
     pile_up_files: list[InputRecord]
 
 
-def _prepare(
-    loaded: LoadedCard, names: Sequence[str], progress: Progress, summary: Summary, *, truth: Truth = "all"
+def prepare(
+    loaded: LoadedCard, progress: Progress, summary: Summary, *, has_text: bool = True, truth: Truth = "all"
 ) -> Job:
-    """Tables found or built, kernels loaded or compiled, minimum-bias events read."""
+    """Tables found or built, kernels loaded or compiled (of HepMC text too if the inputs have it), minimum-bias events read."""
     start = time.perf_counter()
     luts = find_luts(loaded, progress)
     pipeline = make_pipeline(loaded, luts)
@@ -287,7 +298,7 @@ def _prepare(
     summary.seconds["find or build tables"] = time.perf_counter() - start
     start = time.perf_counter()
     progress.kernels(ready=False)
-    load_kernels(pipeline, (3,) if any(may_be_text(name) for name in names) else (), truth)
+    load_kernels(pipeline, (3,) if has_text else (), truth)
     progress.kernels(ready=True)
     summary.seconds["load kernels"] = time.perf_counter() - start
     pile_up, streams = loaded.card.pile_up, Streams(loaded.card.seed)
@@ -299,6 +310,14 @@ def _prepare(
         minimum_bias, records = read_minimum_bias(files, streams.of("pile_up"))
         summary.seconds["read pile-up"] = time.perf_counter() - start
     return Job(luts, Simulation(pipeline, streams, loaded.card.beam_spot, pile_up, minimum_bias, truth), records)
+
+
+def way_of(loaded: LoadedCard, job: Job) -> dict[str, Any]:
+    """How a card simulates: what all shards of one run have in common in their identity."""
+    output = loaded.card.output
+    return provenance.way(
+        loaded, job.luts, _plugins_used(loaded), job.pile_up_files, FORMATS[output.format].units(output)
+    )
 
 
 def _plugins_used(loaded: LoadedCard) -> dict[str, Any]:

@@ -5,18 +5,18 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
 
 from fastsim import resources, toml
 from fastsim.cards.schema import Card
-from fastsim.detector import load_detector
+from fastsim.detector import Detector, load_detector
 from fastsim.errors import CardError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
-
-    from fastsim.detector import Detector
 
 # Where things lie and how they are packed: two runs that differ in these give equal columns.
 NOT_PHYSICS: Any = {
@@ -26,6 +26,7 @@ NOT_PHYSICS: Any = {
     "output": {"compression_level"},
     "pile_up": {"file"},
 }
+_NOT_PHYSICS_OF_DETECTOR: Any = {"tables": {"__all__": {"file"}}}
 
 
 @dataclass(frozen=True)
@@ -47,10 +48,28 @@ class LoadedCard:
         return json.dumps(
             {
                 "card": self.card.model_dump(mode="json", exclude=NOT_PHYSICS),
-                "detector": self.detector.model_dump(mode="json"),
+                "detector": self.detector.model_dump(mode="json", exclude=_NOT_PHYSICS_OF_DETECTOR),
             },
             sort_keys=True,
         )
+
+    def as_record(self) -> dict[str, Any]:
+        """All of it as plain data, for `from_record`."""
+        return {
+            "path": str(self.path),
+            "card": self.card.model_dump(mode="json", exclude_unset=True),
+            "detector": self.detector.model_dump(mode="json", exclude_unset=True),
+        }
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any], where: str) -> LoadedCard:
+        """The card of a record that `as_record` made; raises CardError if it is none of this version."""
+        try:
+            card = Card.model_validate_json(json.dumps(record["card"]))
+            detector = Detector.model_validate_json(json.dumps(record["detector"]))
+        except (KeyError, ValidationError) as error:
+            raise CardError([f"{where}: its card is not one of this version of fastsim ({error})"]) from None
+        return cls(card, detector, toml.Document(record["card"], {}, where), Path(record["path"]))
 
 
 def load_card(name: str | Path, *, sets: Sequence[str] = (), seed: int | None = None) -> LoadedCard:

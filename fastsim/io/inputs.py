@@ -89,26 +89,51 @@ def read_blocks(
     records: list[InputRecord],
     allow_truncated: bool = False,
     has_mass: bool = True,
+    known: Sequence[InputRecord] = (),
 ) -> Generator[Item]:
     """Blocks of all inputs as one stream with one numbering of events.
 
     `records` is filled with what each input was. Raises InputError naming file and line where an input is damaged. A block
     may lie in a buffer that is used again: read it before asking for the next.
+    If it is `known` what each input is, those before the chosen events are not opened, and others must still be the same.
     """
     position = bytes_done = 0
-    for name in names:
+    for index, name in enumerate(names):
         if events.end is not None and position >= events.end:
             break
+        if known and position + known[index].n_events <= events.first:
+            records.append(known[index])
+            position += known[index].n_events
+            continue
         source = open_source(name, streams, allow_truncated=allow_truncated, has_mass=has_mass)
         try:
             for block in source.blocks(position, events, limits):
                 yield Item(block, bytes_done + block.bytes_read)
             records.append(source.record())
+            if known and records[-1].sha256 != known[index].sha256:
+                raise replaced(name)
             position += records[-1].n_events
         finally:
             source.close()
         path = Path(name)
         bytes_done += path.stat().st_size if path.is_file() else 0
+
+
+def count_events(names: Sequence[str], streams: Streams, *, allow_truncated: bool = False) -> list[InputRecord]:
+    """What each input is, with the number of its events, which are not parsed. Raises InputError as `read_blocks` does."""
+    records: list[InputRecord] = []
+    behind_all = Range(2**62)
+    for _ in read_blocks(
+        names, streams, events=behind_all, limits=Limits(1000, 50_000), records=records, allow_truncated=allow_truncated
+    ):
+        pass
+    return records
+
+
+def replaced(name: str) -> InputError:
+    """What to raise when an input is not what it was."""
+    what = "is not the file that it was when the work was planned"
+    return InputError(what, where=name, hint="put the old file back, or plan again")
 
 
 def read_minimum_bias(names: Sequence[str], streams: Streams) -> tuple[EventBatch, list[InputRecord]]:

@@ -21,6 +21,10 @@ class FastsimError(Exception):
         return f"{text}\nhint: {self.hint}" if self.hint else text
 
 
+class Terminated(BaseException):
+    """A signal (its name is the argument) arrived: unwind, clean up, exit with 75, or 130 for Ctrl-C."""
+
+
 class UsageError(FastsimError):
     """The command was called in a way that cannot work (an existing output included)."""
 

@@ -73,21 +73,29 @@ def merge(
     overwrite: bool = False,
     compression_level: int | None = None,
     progress: Progress | None = None,
+    way: dict[str, Any] | None = None,
 ) -> Merged:
     """Merge output files of fastsim, given in any order, into one.
 
     Without `renumber` they must be shards of one run; the result has the columns, and the identity, of the run over all
     their events. With it, they are independent runs (other seed or inputs) in the order given, and their events get new
-    positions. Raises FastsimError (InputError if the files do not belong together) and then leaves nothing under `out`.
+    positions. `way` is what they must have in common, if it was planned. Raises
+    FastsimError (InputError if the files do not belong together) and then leaves nothing under `out`.
     """
     progress = progress or Silent()
     paths, target = [Path(path) for path in inputs], Path(out)
     parts = [read_part(path) for path in paths]
-    for a, b in itertools.combinations(paths, 2):
-        if a.samefile(b):
-            raise UsageError("is given twice", where=str(b))
+    seen: set[tuple[int, int]] = set()
+    for path in paths:
+        place = path.stat().st_dev, path.stat().st_ino
+        if place in seen:
+            raise UsageError("is given twice", where=str(path))
+        seen.add(place)
     refuse_existing(target, overwrite=overwrite, inputs=paths)
     _check_alike(parts, renumber=renumber)
+    if way and (different := provenance.differences(way, {key: parts[0].identity.get(key) for key in way})):
+        key, planned, found = different[0]
+        raise InputError(f"not made as planned: {key} is {found}, planned was {planned}", where=str(parts[0].path))
     check_suffix(target, parts[0].format)
     level = (
         parts[0].record["circumstance"].get("output.compression_level", 1)

@@ -241,6 +241,7 @@ def simulate_files(
         progress.events(summary.n_events, total, total)
         begin = time.perf_counter()
         identity = provenance.identity(way_of(loaded, job), records, events, summary.bad_event_ids)
+        summary.identity = identity["sha256"]
         settings = {"batch_size": batch_size, "workers": workers}
         circumstance = provenance.circumstance(records, job.luts, loaded, settings)
         record = {"identity": identity, "circumstance": circumstance, "summary": summary.as_dict()}

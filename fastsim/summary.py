@@ -56,6 +56,7 @@ class Summary:
     bad_event_ids: list[int] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))  # by step
+    identity: str = ""  # sha256 of what made the output (see `fastsim.provenance`)
     stopped_at: int | None = None  # position of the first event that was not done any more, if the run was stopped
 
     def add(self, batch: EventBatch, counts: Counter[str], seconds: dict[str, float]) -> None:

@@ -45,7 +45,7 @@ def map_in_order(function: Callable[[T], R], items: Iterator[T], workers: int) -
     busy: deque[tuple[T, Connection]] = deque()
     try:
         for _ in range(workers):
-            process, pipe = _start(function)
+            process, pipe = start(function)
             processes.append(process)
             idle.append(pipe)
         for item in items:
@@ -58,12 +58,12 @@ def map_in_order(function: Callable[[T], R], items: Iterator[T], workers: int) -
             yield _receive(busy, idle)
     finally:
         for process in processes:
-            process.terminate()
+            process.kill()  # they have nothing to clean up
         for process in processes:
             process.join()
 
 
-def _start(function: Callable[[T], R]) -> tuple[SpawnProcess, Connection]:
+def start(function: Callable[[T], R]) -> tuple[SpawnProcess, Connection]:
     """A fresh process (not a fork: threads and numba do not survive one) and our end of the pipe to it."""
     context = get_context("spawn")
     ours, theirs = context.Pipe()
@@ -85,8 +85,13 @@ def _no_interrupt() -> Iterator[None]:
 
 
 def _work(function: Callable[[T], R], pipe: Connection) -> None:
-    """Life of a worker: items in, (result, None) or (None, error) out, until the other end of the pipe is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Life of a worker: items in, (result, None) or (None, error) out, until the other end of the pipe is closed.
+
+    Signals that reach the whole group of processes are for the main process to act on.
+    """
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     with suppress(EOFError, OSError):
         while True:
             item = pipe.recv()

@@ -9,9 +9,9 @@ from typing import Annotated
 
 import typer
 
-from fastsim.cli import card, convert, detector, doctor, inspect, lut, merge, plugins, run, warmup
-from fastsim.cli.console import INTERRUPTED, Terminated, err
-from fastsim.errors import FastsimError, OutputError, cannot_write
+from fastsim.cli import batch, card, convert, detector, doctor, inspect, lut, merge, plugins, run, warmup
+from fastsim.cli.console import INTERRUPTED, err
+from fastsim.errors import FastsimError, OutputError, Terminated, cannot_write
 
 app = typer.Typer(
     name="fastsim",
@@ -28,6 +28,7 @@ app.add_typer(lut.app, name="lut")
 app.command("inspect")(inspect.inspect)
 app.command("merge")(merge.merge)
 app.command("convert")(convert.convert)
+app.add_typer(batch.app, name="batch")
 app.add_typer(plugins.app, name="plugins")
 app.command("warmup")(warmup.warmup)
 app.command("doctor")(doctor.doctor)

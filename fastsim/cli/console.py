@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
 
+from fastsim.errors import Terminated
+
 if TYPE_CHECKING:
     from types import FrameType, TracebackType
 
@@ -21,10 +23,6 @@ SECONDS_BETWEEN_LINES = 60.0
 out = Console(soft_wrap=True, emoji=False)
 err = Console(stderr=True, emoji=False)
 _WIDTH = 110  # columns: a table is not cut when it goes into a file
-
-
-class Terminated(BaseException):
-    """A signal (its name is the argument) arrived: unwind, clean up, exit with 75, or 130 for Ctrl-C."""
 
 
 def _terminate(number: int, _frame: FrameType | None) -> None:

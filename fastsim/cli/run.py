@@ -59,17 +59,17 @@ def run(
 ) -> None:
     """Simulate events: read or generate them, smear tracks, write a file with covariances and truth."""
     stop_on_signals()
-    chosen_seed, chosen_events = _seed(seed), _events(events)
+    a_seed, a_range = chosen_seed(seed), chosen_events(events)
     from fastsim.cards import load_card
     from fastsim.run import simulate_files
 
     chosen = [f"output.{key}={value}" for key, value in (("format", format_), ("truth", truth)) if value is not None]
-    loaded = load_card(card, sets=[*(sets or ()), *chosen], seed=chosen_seed)
+    loaded = load_card(card, sets=[*(sets or ()), *chosen], seed=a_seed)
     if not (quiet or json):
         err.print(f"{loaded.detector.name}, card {loaded.path}, seed {loaded.card.seed}", highlight=False, markup=False)
     with Bars(quiet=quiet or json) as progress:
         summary = simulate_files(
-            inputs, loaded, output, events=chosen_events, batch_size=batch_size, workers=workers, overwrite=overwrite,
+            inputs, loaded, output, events=a_range, batch_size=batch_size, workers=workers, overwrite=overwrite,
             max_bad_events=max_bad_events, allow_truncated=allow_truncated, progress=progress,
         )  # fmt: skip
     if json:
@@ -78,7 +78,8 @@ def run(
         _print_summary(summary, output, loaded.card.seed)
 
 
-def _seed(text: str | None) -> int | None:
+def chosen_seed(text: str | None) -> int | None:
+    """The seed of `--seed`; raises UsageError."""
     if text == "random":
         from secrets import randbits
 
@@ -90,15 +91,16 @@ def _seed(text: str | None) -> int | None:
     return int(text)
 
 
-def _events(text: str | None) -> tuple[int, int | None]:
+def chosen_events(text: str | None, option: str = "--events") -> tuple[int, int | None]:
+    """The range of `--events`; raises UsageError."""
     if text is None:
         return 0, None
     first, colon, end = text.partition(":")
     if not colon or any(part and not part.isdecimal() for part in (first, end)):
-        raise UsageError(f"--events {text}: must read A:B, A: or :B with whole numbers")
+        raise UsageError(f"{option} {text}: must read A:B, A: or :B with whole numbers")
     result = int(first or 0), int(end) if end else None
     if result[1] is not None and result[1] < result[0]:
-        raise UsageError(f"--events {text}: ends before it starts")
+        raise UsageError(f"{option} {text}: ends before it starts")
     return result
 
 

@@ -1,0 +1,241 @@
+"""A runner's folder: where a shard is made, with a sign of life, until it is put in place whole.
+
+`running/NAME.HOST.PID/` holds the output and `beat.json`. When all is done the folder is renamed to `NAME/`, which fails if that
+is there already: of two runners of one shard the first one wins, and no file is ever a mixture. What a killed runner leaves is
+cleared away by whoever looks for it next.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import socket
+import threading
+from contextlib import suppress
+from datetime import UTC, datetime
+from hashlib import file_digest
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+from fastsim.batch.manifest import write_whole
+from fastsim.errors import cannot_write
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+RUNNING = "running"
+RECORD = "record.json"
+_BEAT = "beat.json"
+SECONDS_BETWEEN_BEATS = 30.0
+_MISSED = 4  # a runner that misses so many is taken for dead
+
+
+class Runner:
+    """Makes one shard, or a part of it, in a folder of its own. Leaving it without `publish` leaves nothing behind."""
+
+    def __init__(self, out: Path, name: str, *, every: float = SECONDS_BETWEEN_BEATS) -> None:
+        self.folder = out / RUNNING / f"{name}.{socket.gethostname()}.{os.getpid()}"
+        self.n_events = 0
+        self._sign = {
+            "shard": name, "host": socket.gethostname(), "pid": os.getpid(), "started": _start_of(os.getpid()), "every": every,
+        }  # fmt: skip
+        self._every = every
+        self._is_done = threading.Event()
+        self._thread = threading.Thread(target=self._live, name=f"heart of {name}", daemon=True)
+
+    def __enter__(self) -> Self:
+        try:
+            if self.folder.exists():  # of a process that is gone, with our number
+                shutil.rmtree(self.folder)
+            self.folder.mkdir(parents=True)
+            self._beat()
+        except OSError as error:
+            raise cannot_write(error, self.folder) from None
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def publish(self, target: Path, record: dict[str, Any]) -> bool:
+        """Put the folder in place, with a record of what is in it; False if a whole one is there already."""
+        self._stop()
+        try:
+            (self.folder / _BEAT).unlink(missing_ok=True)
+            write_whole(self.folder / RECORD, json.dumps(record, indent=1))
+            for path in (self.folder / RECORD, self.folder):
+                _sync(path)
+            for attempt in range(10):
+                try:
+                    self.folder.rename(target)
+                except OSError as error:
+                    if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                        raise
+                    if not read_result(target).fault:
+                        return False
+                    with suppress(FileNotFoundError):  # somebody else moves it too
+                        shutil.rmtree(target.rename(f"{self.folder}.broken{attempt}"))
+                else:
+                    _sync(target.parent)
+                    return True
+        except OSError as error:
+            raise cannot_write(error, target) from None
+        raise cannot_write(OSError(errno.EIO, "others put theirs there again and again"), target)
+
+    def _stop(self) -> None:
+        self._is_done.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _live(self) -> None:
+        while not self._is_done.wait(self._every):
+            with suppress(OSError):  # a full disk is told by what writes the output
+                self._beat()
+
+    def _beat(self) -> None:
+        write_whole(self.folder / _BEAT, json.dumps({**self._sign, "n_events": self.n_events}))
+
+
+class Sign(NamedTuple):
+    """A sign of life: the runner's folder, what it says, and whether its runner lives."""
+
+    folder: Path
+    shard: str
+    host: str
+    pid: int
+    n_events: int
+    age: float  # seconds
+    is_alive: bool
+
+
+def signs_of_life(out: Path) -> list[Sign]:
+    """All runners' folders, of dead ones too.
+
+    On this host the process itself is looked for. Of other hosts the age of the last beat decides, as the file system of the
+    folder tells the time: clocks of hosts may be wrong.
+    """
+    try:
+        folders = sorted(path for path in (out / RUNNING).iterdir() if path.is_dir())
+    except OSError:
+        return []
+    now = _time_there(out / RUNNING) if folders else 0.0
+    return [sign for folder in folders if (sign := _sign_of(folder, now))]
+
+
+def clear_away(sign: Sign) -> None:
+    """Remove what a dead runner left."""
+    shutil.rmtree(sign.folder, ignore_errors=True)
+
+
+class Result(NamedTuple):
+    """What is found in a shard's place: its record, and what is wrong with it ("" if nothing is)."""
+
+    record: dict[str, Any]
+    fault: str
+
+    @property
+    def file(self) -> str:
+        """Name of the output."""
+        return str(self.record.get("file", ""))
+
+
+def read_result(folder: Path, *, has_to_match: bool = False) -> Result:
+    """The result in a shard's folder, checked by its size, or by the sha256 of its bytes."""
+    try:
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        file, n_bytes, digest = folder / record["file"], int(record["n_bytes"]), str(record["sha256"])
+        _ = int(record["first"]), int(record["end"]), int(record["n_events"]), str(record["identity"])
+    except FileNotFoundError:
+        return Result({}, f"{folder / RECORD} is missing")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return Result({}, f"{folder / RECORD} cannot be read ({type(error).__name__}: {error})")
+    try:
+        size = file.stat().st_size
+        if size != n_bytes:
+            return Result(record, f"{file} has {size} bytes, and had {n_bytes} when it was made")
+        if has_to_match and sha256_of(file) != digest:
+            return Result(record, f"{file} has other bytes than when it was made")
+    except OSError as error:
+        return Result(record, f"{file} cannot be read ({error.strerror})")
+    return Result(record, "")
+
+
+def record_of(file: Path, **more: Any) -> dict[str, Any]:
+    """What is written down of an output: size and sha256 of the file, and `more`."""
+    return {
+        "file": file.name, "n_bytes": file.stat().st_size, "sha256": sha256_of(file), **more, "host": socket.gethostname(),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }  # fmt: skip
+
+
+def sha256_of(path: Path) -> str:
+    """Of the bytes of a file; raises OSError."""
+    with path.open("rb") as stream:
+        return file_digest(stream, "sha256").hexdigest()
+
+
+def _sign_of(folder: Path, now: float) -> Sign | None:
+    """None if the folder vanished."""
+    try:
+        beat = folder / _BEAT
+        says = json.loads(beat.read_text(encoding="utf-8"))
+        age = now - beat.stat().st_mtime
+        host, pid, every = str(says["host"]), int(says["pid"]), float(says["every"])
+        is_alive = abs(age) < _MISSED * every
+        if host == socket.gethostname():
+            is_alive = _start_of(pid) == says["started"] is not None
+        return Sign(folder, str(says["shard"]), host, pid, int(says["n_events"]), age, is_alive)
+    except (OSError, ValueError, KeyError, TypeError):  # about to be put in place or cleared away, or left half made
+        if not folder.exists():
+            return None
+        name, _, host_pid = folder.name.partition(".")
+        host, _, pid_text = host_pid.rpartition(".")
+        age = now - folder.stat().st_mtime if folder.exists() else 0.0
+        is_alive = abs(age) < _MISSED * SECONDS_BETWEEN_BEATS
+        if host == socket.gethostname() and pid_text.isdecimal():
+            is_alive = _start_of(int(pid_text)) is not None
+        return Sign(folder, name, host, int(pid_text) if pid_text.isdecimal() else 0, 0, age, is_alive)
+
+
+def _start_of(pid: int) -> str | None:
+    """When a process of this host started (clock ticks since boot), None if there is none: numbers are used again."""
+    try:
+        words = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+        return None if words[0] in "ZX" else words[19]  # killed, and its parent has not looked yet
+    except OSError:
+        pass
+    if Path("/proc/self/stat").exists():
+        return None
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return None
+    except OSError:
+        pass
+    return "unknown"
+
+
+def _time_there(folder: Path) -> float:
+    """The time by the clock of a folder's file system."""
+    probe = folder / f".clock.{socket.gethostname()}.{os.getpid()}"
+    try:
+        probe.touch()
+        return probe.stat().st_mtime
+    except OSError:
+        return datetime.now(UTC).timestamp()
+    finally:
+        probe.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    """Make sure that it is on disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -150,9 +150,7 @@ def read_part(path: Path) -> Part:
 
 def _range(run: dict[str, Any]) -> tuple[int, int]:
     """Positions (first, end) of a run's events in its file."""
-    first, end = int(run["events"]["first"]), run["events"]["end"]
-    n_known = max((i["first_event"] + i["n_events"] for i in run["inputs"]), default=0)
-    end = max(first, n_known if end is None else min(int(end), n_known))
+    first, end = int(run["events"]["first"]), int(run["events"]["end"])
     return first + run["shift"], end + run["shift"]
 
 

@@ -88,7 +88,7 @@ def way(
 
 
 def identity(
-    way: dict[str, Any], inputs: Sequence[InputRecord], events: tuple[int, int | None], skipped: Sequence[int]
+    way: dict[str, Any], inputs: Sequence[InputRecord], events: tuple[int, int], skipped: Sequence[int]
 ) -> dict[str, Any]:
     """Everything that changes the physics, with a hash of it."""
     return sealed(

@@ -232,15 +232,15 @@ def simulate_files(
                 summary.stopped_at = done.end
                 break
         if summary.stopped_at is None:
-            _check_range(events, records, summary)
+            end = _check_range(events, records, summary)
         else:
-            events = events[0], summary.stopped_at
-            records = [record for record in known if record.first_event < summary.stopped_at]
+            end = summary.stopped_at
+            records = [record for record in known if record.first_event < end]
         if not summary.n_events:  # an empty file has all columns too
             writer.write(job.simulation.pipeline.run(no_events())[0])
         progress.events(summary.n_events, total, total)
         begin = time.perf_counter()
-        identity = provenance.identity(way_of(loaded, job), records, events, summary.bad_event_ids)
+        identity = provenance.identity(way_of(loaded, job), records, (events[0], end), summary.bad_event_ids)
         summary.identity = identity["sha256"]
         settings = {"batch_size": batch_size, "workers": workers}
         circumstance = provenance.circumstance(records, job.luts, loaded, settings)
@@ -336,8 +336,8 @@ def _plugins_used(loaded: LoadedCard) -> dict[str, Any]:
     return used
 
 
-def _check_range(events: tuple[int, int | None], records: Sequence[InputRecord], summary: Summary) -> None:
-    """An empty selection is an error, one that ends behind the input a note."""
+def _check_range(events: tuple[int, int | None], records: Sequence[InputRecord], summary: Summary) -> int:
+    """An empty selection is an error, one that ends behind the input a note. Returns where it really ends."""
     first, end = events
     n_events = records[-1].first_event + records[-1].n_events if records else 0
     if first > 0 and n_events <= first and end != first:
@@ -352,6 +352,7 @@ def _check_range(events: tuple[int, int | None], records: Sequence[InputRecord],
     ]
     if end is not None and n_events < end:
         summary.notes.append(f"events up to {end} were asked for, the input has only {n_events}")
+    return max(first, n_events if end is None else min(end, n_events))
 
 
 def _timed(blocks: Iterator[Item], summary: Summary) -> Iterator[Item]:

@@ -146,7 +146,7 @@ def test_gaps_are_refused_or_told(shards, tmp_path):
     assert done.missing == [(10, 24)]
     assert done.n_events == 26
     identity = read_provenance(tmp_path / "out.root")["identity"]
-    assert identity["events"] == {"first": 0, "end": None, "missing": [[10, 24]]}
+    assert identity["events"] == {"first": 0, "end": 40, "missing": [[10, 24]]}
     assert (
         identity["sha256"]
         == provenance.sealed(identity)["sha256"]

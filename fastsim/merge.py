@@ -80,38 +80,37 @@ def merge(
     Without `renumber` they must be shards of one run; the result has the columns, and the identity, of the run over all
     their events. With it, they are independent runs (other seed or inputs) in the order given, and their events get new
     positions. `way` is what they must have in common, if it was planned. Raises
-    FastsimError (InputError if the files do not belong together) and then leaves nothing under `out`.
+    FastsimError (InputError if the files do not belong together) and leaves nothing under `out`.
     """
     progress = progress or Silent()
     paths, target = [Path(path) for path in inputs], Path(out)
-    parts = [read_part(path) for path in paths]
     seen: set[tuple[int, int]] = set()
-    for path in paths:
+    for path in filter(Path.is_file, paths):
         place = path.stat().st_dev, path.stat().st_ino
         if place in seen:
             raise UsageError("is given twice", where=str(path))
         seen.add(place)
     refuse_existing(target, overwrite=overwrite, inputs=paths)
-    _check_alike(parts, renumber=renumber)
-    if way and (different := provenance.differences(way, {key: parts[0].identity.get(key) for key in way})):
+    model, parts = _read_parts(paths, renumber=renumber)
+    if way and (different := provenance.differences(way, {key: model.identity.get(key) for key in way})):
         key, planned, found = different[0]
-        raise InputError(f"not made as planned: {key} is {found}, planned was {planned}", where=str(parts[0].path))
-    check_suffix(target, parts[0].format)
+        raise InputError(f"not made as planned: {key} is {found}, planned was {planned}", where=str(model.path))
+    check_suffix(target, model.format)
     level = (
-        parts[0].record["circumstance"].get("output.compression_level", 1)
+        model.record["circumstance"].get("output.compression_level", 1)
         if compression_level is None
         else compression_level
     )
-    output = _output(parts[0], level)
+    output = _output(model, level)
     if renumber:
         _check_draws(parts)
-        shards, identity = _renumbered(parts, output.events_per_frame)
+        shards, identity = _renumbered(model, parts, output.events_per_frame)
     else:
         parts = sorted(parts, key=lambda part: (part.first, part.end))
         _check_one_run(parts, allow_gaps=allow_gaps)
-        shards, identity = [Shard(part.path, 0, part.first, part.end) for part in parts], _whole(parts)
+        shards, identity = [Shard(part.path, 0, part.first, part.end) for part in parts], _whole(model, parts)
     total, done, n_events = sum(path.stat().st_size for path in paths), 0, 0
-    with open_joiner(parts[0].format, target, output) as joiner:
+    with open_joiner(model.format, target, output) as joiner:
         for part, shard in zip(parts, shards, strict=True):
             n_of_file = 0
             for n in joiner.add(shard):
@@ -121,7 +120,7 @@ def merge(
             n_events += n_of_file
             done += part.path.stat().st_size
         progress.events(n_events, total, total)
-        joiner.close({"provenance": provenance.as_json(_record(parts, identity, level))})
+        joiner.close({"provenance": provenance.as_json(_record(model, parts, identity, level))})
     missing = [(first, end) for first, end in identity["events"].get("missing", [])] if "events" in identity else []
     return Merged(n_events, len(parts), identity["sha256"], missing, _repeated(parts) if renumber else [])
 
@@ -164,29 +163,40 @@ def _output(part: Part, level: int) -> Output:
         raise InputError(what, where=str(part.path), hint="merge with the version that made it") from error
 
 
-def _check_alike(parts: Sequence[Part], *, renumber: bool) -> None:
+def _read_parts(paths: Sequence[Path], *, renumber: bool) -> tuple[Part, list[Part]]:
+    """The first file, and all, made in one way: of these only what they do not have in common is kept, there may be many."""
+    model = read_part(paths[0])
+    parts = []
+    for path in paths:
+        part = model if path is paths[0] else read_part(path)
+        if part is not model:
+            _check_alike(model, part, renumber=renumber)
+        identity = {key: part.identity[key] for key in (*RUN_KEYS, "runs", "sha256") if key in part.identity}
+        circumstance = {key: part.record["circumstance"].get(key) for key in ("inputs", "created", "host")}
+        record = {"identity": identity, "circumstance": circumstance, "summary": part.record["summary"]}
+        parts.append(part._replace(record=record))
+    return model, parts
+
+
+def _check_alike(first: Part, other: Part, *, renumber: bool) -> None:
     """Raise InputError if the first file and another were made in different ways."""
-    first = parts[0]
-    for other in parts[1:]:
-        if first.format != other.format:
-            raise InputError(f"is of the format {other.format}, {first.path} of {first.format}", where=str(other.path))
-        if not renumber and "runs" in {**first.identity, **other.identity}:
-            raise InputError(
-                "holds independent runs, with events of new numbers",
-                where=str(first.path if "runs" in first.identity else other.path),
-                hint="merge it with other runs by --renumber",
-            )
-        left_out = RUN_KEYS if renumber else provenance.SHARD_KEYS
-        if differences := provenance.differences(
-            provenance.common(first.identity, left_out), provenance.common(other.identity, left_out)
-        ):
-            key, here, there = differences[0]
-            n_more = sum(
-                not key.startswith("units.") for key, *_ in differences[1:]
-            )  # the units follow from the others
-            more = f" (and {n_more} more)" if n_more else ""
-            what = f"made in another way than {first.path}: {key} is {there}, there {here}{more}"
-            raise InputError(what, where=str(other.path), hint=_HINTS.get(key, ONE_RUN_HINT))
+    if first.format != other.format:
+        raise InputError(f"is of the format {other.format}, {first.path} of {first.format}", where=str(other.path))
+    if not renumber and "runs" in {**first.identity, **other.identity}:
+        raise InputError(
+            "holds independent runs, with events of new numbers",
+            where=str(first.path if "runs" in first.identity else other.path),
+            hint="merge it with other runs by --renumber",
+        )
+    left_out = RUN_KEYS if renumber else provenance.SHARD_KEYS
+    if differences := provenance.differences(
+        provenance.common(first.identity, left_out), provenance.common(other.identity, left_out)
+    ):
+        key, here, there = differences[0]
+        n_more = sum(not key.startswith("units.") for key, *_ in differences[1:])  # the units follow from the others
+        more = f" (and {n_more} more)" if n_more else ""
+        what = f"made in another way than {first.path}: {key} is {there}, there {here}{more}"
+        raise InputError(what, where=str(other.path), hint=_HINTS.get(key, ONE_RUN_HINT))
 
 
 _CONVERTED = "merge the files as they were made, and convert the result"
@@ -200,11 +210,7 @@ _HINTS = {
 
 def _check_one_run(parts: Sequence[Part], *, allow_gaps: bool) -> None:
     """Raise InputError if the files are not shards of one run, share events, or leave some out. Parts in event order."""
-    longest = max(parts, key=_n_read)
-    for part in parts:
-        for mine, other in itertools.zip_longest(part.identity["inputs"], longest.identity["inputs"]):
-            if mine and any(mine[key] != other[key] for key in ("sha256", "first_event")):
-                raise InputError(f"made of other inputs than {longest.path}", where=str(part.path), hint=ONE_RUN_HINT)
+    _inputs(parts)
     filled = [part for part in parts if not part.is_empty]
     for before, after in itertools.pairwise(filled):
         if after.first < before.end:
@@ -216,12 +222,27 @@ def _check_one_run(parts: Sequence[Part], *, allow_gaps: bool) -> None:
             raise InputError(what, hint="make them, or say --allow-gaps")
 
 
-def _n_read(part: Part) -> int:
-    """How far into the inputs a part was read."""
-    return max((i["first_event"] + i["n_events"] for i in part.identity["inputs"]), default=0)
+def _inputs(parts: Sequence[Part]) -> tuple[list[dict[str, Any]], list[str]]:
+    """The inputs of all parts, each once, in the order of their events, and their names; raises InputError if they disagree."""
+    found: dict[int, tuple[dict[str, Any], str, Part]] = {}
+    for part in parts:
+        names = [*part.record["circumstance"]["inputs"], *[""] * len(part.identity["inputs"])]
+        for record, name in zip(part.identity["inputs"], names, strict=False):
+            same = found.setdefault(record["first_event"], (record, name, part))
+            if any(record[key] != same[0][key] for key in ("sha256", "before")):
+                raise InputError(f"made of other inputs than {same[2].path}", where=str(part.path), hint=ONE_RUN_HINT)
+            if record["n_events"] > same[0]["n_events"]:  # read further
+                found[record["first_event"]] = record, name, part
+    ordered = [found[position] for position in sorted(found)]
+    for (a, _, part), (b, _, other) in itertools.pairwise(ordered):
+        n_between = b["first_event"] - a["first_event"] - a["n_events"]  # more than 0 if nobody needed its end
+        chain = provenance.chained(a["before"], a["sha256"], a["n_events"])
+        if n_between < 0 or (n_between == 0 and chain != b["before"]):
+            raise InputError(f"made of other inputs than {part.path}", where=str(other.path), hint=ONE_RUN_HINT)
+    return [record for record, *_ in ordered], [name for _, name, _ in ordered]
 
 
-def _whole(parts: Sequence[Part]) -> dict[str, Any]:
+def _whole(model: Part, parts: Sequence[Part]) -> dict[str, Any]:
     """The identity of the run over all events of the parts, which are in event order."""
     filled = [part for part in parts if not part.is_empty] or list(parts)
     last = filled[-1]
@@ -230,8 +251,8 @@ def _whole(parts: Sequence[Part]) -> dict[str, Any]:
     events: dict[str, Any] = {"first": filled[0].first, "end": last.identity["events"]["end"]}
     skipped = [event for part in parts for event in part.identity["skipped_events"]]
     gaps = {"missing": sorted(missing)} if missing else {}
-    identity = {**last.identity, "events": {**events, **gaps}, "skipped_events": skipped}
-    return provenance.sealed(identity)
+    changed = {"inputs": _inputs(parts)[0], "events": {**events, **gaps}, "skipped_events": skipped}
+    return provenance.sealed({**model.identity, **changed})
 
 
 def _check_draws(parts: Sequence[Part]) -> None:
@@ -261,7 +282,7 @@ def _repeated(parts: Sequence[Part]) -> list[str]:
     return notes
 
 
-def _renumbered(parts: Sequence[Part], events_per_frame: int) -> tuple[list[Shard], dict[str, Any]]:
+def _renumbered(model: Part, parts: Sequence[Part], events_per_frame: int) -> tuple[list[Shard], dict[str, Any]]:
     """New positions for the events, each file's behind those before, in data frames of its own; and the identity of all."""
     shards, runs = [], []
     free = parts[0].first // events_per_frame * events_per_frame
@@ -270,7 +291,7 @@ def _renumbered(parts: Sequence[Part], events_per_frame: int) -> tuple[list[Shar
         shards.append(Shard(part.path, shift, part.first, part.end))
         runs += [{**run, "shift": run["shift"] + shift} for run in part.runs]
         free = part.end + shift
-    return shards, provenance.sealed({**provenance.common(parts[0].identity, RUN_KEYS), "runs": runs})
+    return shards, provenance.sealed({**provenance.common(model.identity, RUN_KEYS), "runs": runs})
 
 
 def _check_count(part: Part, n_events: int) -> None:
@@ -280,14 +301,13 @@ def _check_count(part: Part, n_events: int) -> None:
         raise InputError(f"holds {n_events} events, and its provenance speaks of {expected}", where=str(part.path))
 
 
-def _record(parts: Sequence[Part], identity: dict[str, Any], level: int) -> dict[str, Any]:
+def _record(model: Part, parts: Sequence[Part], identity: dict[str, Any], level: int) -> dict[str, Any]:
     """Provenance of the merged file."""
-    last = max(parts, key=_n_read) if "inputs" in identity else parts[-1]
-    names = last.record["circumstance"]["inputs"]
-    if "runs" in identity:
-        names = [name for part in parts for name in part.record["circumstance"]["inputs"]]
+    names = [name for part in parts for name in part.record["circumstance"]["inputs"]]
+    if "runs" not in identity:
+        names = _inputs(parts)[1]
     circumstance = {
-        **last.record["circumstance"],
+        **model.record["circumstance"],
         **provenance.here_and_now(),
         "inputs": names,
         "output.compression_level": level,

@@ -90,15 +90,30 @@ def way(
 def identity(
     way: dict[str, Any], inputs: Sequence[InputRecord], events: tuple[int, int], skipped: Sequence[int]
 ) -> dict[str, Any]:
-    """Everything that changes the physics, with a hash of it."""
+    """Everything that changes the physics, with a hash of it. `inputs` are all up to the last one that was read."""
     return sealed(
         {
             **way,
-            "inputs": [_input(record) for record in inputs],
+            "inputs": _used(inputs, events),
             "events": {"first": events[0], "end": events[1]},
             "skipped_events": list(skipped),
         }
     )
+
+
+def _used(inputs: Sequence[InputRecord], events: tuple[int, int]) -> list[dict[str, Any]]:
+    """The inputs that hold events of the range, each with a hash of all those before it: they say where its events are."""
+    found, before = [], ""
+    for record in inputs:
+        if record.has(events):
+            found.append({**_input(record), "before": before})
+        before = chained(before, record.sha256, record.n_events)
+    return found
+
+
+def chained(before: str, sha256_of_input: str, n_events: int) -> str:
+    """Hash of a list of inputs: of all before the last one, and that."""
+    return sha256(f"{before} {sha256_of_input} {n_events}".encode()).hexdigest() if n_events else before
 
 
 def common(identity: dict[str, Any], left_out: tuple[str, ...]) -> dict[str, Any]:
@@ -136,13 +151,13 @@ def _input(record: InputRecord) -> dict[str, Any]:
 
 
 def circumstance(
-    inputs: Sequence[InputRecord], luts: LutSet, loaded: LoadedCard, settings: dict[str, Any]
+    inputs: Sequence[InputRecord], events: tuple[int, int], luts: LutSet, loaded: LoadedCard, settings: dict[str, Any]
 ) -> dict[str, Any]:
     """When, where and how the file was made."""
     return {
         **here_and_now(),
         "card": str(loaded.path),
-        "inputs": [i.name for i in inputs],
+        "inputs": [i.name for i in inputs if i.has(events)],
         "luts": list(luts.sources),
         "tracking.luts": loaded.card.tracking.luts,
         "output.compression_level": loaded.card.output.compression_level,

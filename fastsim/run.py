@@ -201,12 +201,17 @@ def simulate_files(
     loaded = card if isinstance(card, LoadedCard) else load_card(card)
     progress = progress or Silent()
     names = [str(name) for name in inputs]
-    check_exists(names)
-    refuse_existing(Path(out), overwrite=overwrite, inputs=[Path(name) for name in names if name != "-"])
+    opened = (
+        [name for name, record in zip(names, known, strict=True) if record.has((events[0], events[1] or 2**63))]
+        if known
+        else names
+    )
+    check_exists(opened)
+    refuse_existing(Path(out), overwrite=overwrite, inputs=[Path(name) for name in opened if name != "-"])
     check_suffix(Path(out), loaded.card.output.format)
     check_card(loaded)
     summary = Summary()
-    if len(set(names)) < len(names):
+    if len(set(opened)) < len(opened):
         summary.notes.append("some input is given more than once: its events repeat, with other random numbers")
     job = job or prepare(
         loaded, progress, summary, has_text=any(map(may_be_text, names)), truth=loaded.card.output.truth
@@ -214,7 +219,7 @@ def simulate_files(
     records: list[InputRecord] = []
     output = loaded.card.output
     door = FORMATS[output.format]
-    total = sum(Path(name).stat().st_size for name in names if Path(name).is_file())
+    total = sum(Path(name).stat().st_size for name in opened if Path(name).is_file())
     items = read_blocks(
         names, job.simulation.streams, events=Range(*events), limits=job.simulation.limits(batch_size), records=records,
         allow_truncated=allow_truncated, has_mass=c.MASS in {*door.needs(output), *job.simulation.pipeline.needs}, known=known,
@@ -243,7 +248,7 @@ def simulate_files(
         identity = provenance.identity(way_of(loaded, job), records, (events[0], end), summary.bad_event_ids)
         summary.identity = identity["sha256"]
         settings = {"batch_size": batch_size, "workers": workers}
-        circumstance = provenance.circumstance(records, job.luts, loaded, settings)
+        circumstance = provenance.circumstance(records, (events[0], end), job.luts, loaded, settings)
         record = {"identity": identity, "circumstance": circumstance, "summary": summary.as_dict()}
         writer.close({"provenance": provenance.as_json(record)})
         summary.seconds["write"] += time.perf_counter() - begin

@@ -80,6 +80,10 @@ class InputRecord:
     n_events: int
     info: Mapping[str, Any] = field(default_factory=dict)
 
+    def has(self, events: tuple[int, int]) -> bool:
+        """Whether it holds events of a range (first, end)."""
+        return self.first_event < events[1] and self.first_event + self.n_events > events[0]
+
 
 class Source(Protocol):
     """One input, open. Opening it raises InputError if it is not what it should be."""

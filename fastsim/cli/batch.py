@@ -90,6 +90,7 @@ def run(
     stop_on_signals()
     from fastsim.batch.stop import Stop, one_thread_each, processors
 
+    n_workers = workers or processors()
     one_thread_each()
     from fastsim.batch.manifest import open_batch
     from fastsim.batch.shard import Worker
@@ -98,7 +99,7 @@ def run(
     for shard in shards:
         batch.check_index(shard)
     with Bars(quiet=quiet) as progress:
-        worker = Worker(batch, workers=workers or processors(), progress=progress)
+        worker = Worker(batch, workers=n_workers, progress=progress)
         worker.is_to_stop = Stop(lambda: worker.n_events > 0)
         for shard in shards:
             done = worker.run(shard)

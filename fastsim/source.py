@@ -82,7 +82,7 @@ class InputRecord:
 
     def has(self, events: tuple[int, int]) -> bool:
         """Whether it holds events of a range (first, end)."""
-        return self.first_event < events[1] and self.first_event + self.n_events > events[0]
+        return max(self.first_event, events[0]) < min(self.first_event + self.n_events, events[1])
 
 
 class Source(Protocol):

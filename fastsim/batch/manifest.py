@@ -117,7 +117,7 @@ class Batch:
         else:
             card["tracking"] = {**tracking, "luts": str(self.folder / TABLES)}
         if pile_up := card.get("pile_up"):
-            card["pile_up"] = {**pile_up, "file": [str(self.found(name)) for name in _as_list(pile_up["file"])]}
+            card["pile_up"] = {**pile_up, "file": [self.found(name) for name in self.pile_up()]}
         return LoadedCard.from_record({**record, "card": card, "detector": detector}, str(self.folder / NAME))
 
     def inputs(self) -> list[InputRecord]:
@@ -130,8 +130,14 @@ class Batch:
         """The inputs that a shard reads."""
         shard = self.manifest.shards[index]
         return [
-            i for i in self.manifest.inputs if i.first_event < shard.end and i.first_event + i.n_events > shard.first
+            i
+            for i in self.manifest.inputs
+            if max(i.first_event, shard.first) < min(i.first_event + i.n_events, shard.end)
         ]
+
+    def pile_up(self) -> list[str]:
+        """Names of the files that pile-up is drawn from."""
+        return _as_list(self.manifest.card["card"].get("pile_up", {}).get("file", []))
 
     def found(self, name: str) -> str:
         """A file: in the folder of inputs if it is there, else where it was (relative names: from the manifest)."""

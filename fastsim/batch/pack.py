@@ -73,8 +73,7 @@ def _relocated(batch: Batch, *, with_inputs: bool) -> tuple[Manifest, dict[str, 
     record = manifest.card
     pile_up = record["card"].get("pile_up")
     if pile_up:
-        names = [pile_up["file"]] if isinstance(pile_up["file"], str) else pile_up["file"]
-        pile_up = {**pile_up, "file": [name if "://" in name else moved(name) for name in names]}
+        pile_up = {**pile_up, "file": [name if "://" in name else moved(name) for name in batch.pile_up()]}
         record = {**record, "card": {**record["card"], "pile_up": pile_up}}
     return sealed(manifest.model_copy(update={"inputs": inputs, "card": record})), files
 

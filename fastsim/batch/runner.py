@@ -180,26 +180,21 @@ def sha256_of(path: Path) -> str:
 
 
 def _sign_of(folder: Path, now: float) -> Sign | None:
-    """None if the folder vanished."""
+    """None if the folder vanished. Without a beat (about to be put in place, or left half made) its name says whose it is."""
+    name, _, host_pid = folder.name.partition(".")
+    host, _, pid = host_pid.rpartition(".")
+    says: dict[str, Any] = {"started": None, "every": SECONDS_BETWEEN_BEATS, "n_events": 0}
+    with suppress(OSError, ValueError, TypeError):
+        says |= json.loads((folder / _BEAT).read_text(encoding="utf-8"))
     try:
-        beat = folder / _BEAT
-        says = json.loads(beat.read_text(encoding="utf-8"))
-        age = now - beat.stat().st_mtime
-        host, pid, every = str(says["host"]), int(says["pid"]), float(says["every"])
-        is_alive = abs(age) < _MISSED * every
-        if host == socket.gethostname():
-            is_alive = _start_of(pid) == says["started"] is not None
-        return Sign(folder, str(says["shard"]), host, pid, int(says["n_events"]), age, is_alive)
-    except (OSError, ValueError, KeyError, TypeError):  # about to be put in place or cleared away, or left half made
-        if not folder.exists():
-            return None
-        name, _, host_pid = folder.name.partition(".")
-        host, _, pid_text = host_pid.rpartition(".")
-        age = now - folder.stat().st_mtime if folder.exists() else 0.0
-        is_alive = abs(age) < _MISSED * SECONDS_BETWEEN_BEATS
-        if host == socket.gethostname() and pid_text.isdecimal():
-            is_alive = _start_of(int(pid_text)) is not None
-        return Sign(folder, name, host, int(pid_text) if pid_text.isdecimal() else 0, 0, age, is_alive)
+        age = now - (folder / _BEAT if (folder / _BEAT).exists() else folder).stat().st_mtime
+    except OSError:
+        return None
+    is_alive = abs(age) < _MISSED * float(says["every"])
+    if host == socket.gethostname():
+        started = _start_of(int(pid)) if pid.isdecimal() else None
+        is_alive = started is not None and says["started"] in (started, None)
+    return Sign(folder, name, host, int(pid) if pid.isdecimal() else 0, int(says["n_events"]), age, is_alive)
 
 
 def _start_of(pid: int) -> str | None:

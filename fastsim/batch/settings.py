@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, ValidationError
@@ -65,5 +64,7 @@ def load(batch: Batch) -> Settings | None:
         return Settings.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         return None
-    except (OSError, ValidationError, json.JSONDecodeError) as error:
-        raise InputError(f"cannot be read ({error})", where=str(path), hint="say --engine again") from None
+    except (OSError, ValidationError) as error:
+        what = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error.strerror
+        hint = "submit again, with --engine"
+        raise InputError(f"cannot be read ({what})", where=str(path), hint=hint) from None

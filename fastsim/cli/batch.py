@@ -185,8 +185,12 @@ def _submit(batch: Batch, settings: Settings, *, failed_too: bool, dry_run: bool
         print_state(batch, states, as_json=False)
         return
     if settings.engine in ("slurm", "htcondor"):
+        from fastsim.batch.engines.scripts import queued
         from fastsim.batch.engines.scripts import submit as submit_scripts
 
+        if (waiting := queued(batch)) and not dry_run:
+            what = f"{len(waiting)} jobs are still queued or running: {', '.join(waiting[:5])}"
+            raise UsageError(what, where=str(batch.out), hint="wait for them, or cancel them (scancel, condor_rm)")
         print_submission(batch, submit_scripts(batch, indices, settings, dry_run=dry_run), dry_run=dry_run)
         return
     if dry_run:

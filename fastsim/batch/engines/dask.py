@@ -89,9 +89,11 @@ def _cluster(batch: Batch, settings: Settings) -> Any:
     try:
         cluster = kind(
             cores=1, processes=1, memory=f"{settings.memory}iB", log_directory=logs, local_directory=logs,
-            job_extra_directives=settings.options, job_script_prologue=settings.setup.splitlines(), **own,
+            job_extra_directives=settings.options, job_script_prologue=settings.setup.splitlines(),
+            scheduler_options={"dashboard_address": "127.0.0.1:0"}, **own,
         )  # fmt: skip
     except (ValueError, OSError, RuntimeError) as error:
         raise FastsimError(f"dask-jobqueue: {error}") from error
-    cluster.adapt(minimum_jobs=settings.workers, maximum_jobs=settings.workers)  # those that fail are replaced
+    # `scale` does not replace workers that are lost; `adapt` does, after `distributed.deploy.lost-worker-timeout`.
+    cluster.adapt(minimum_jobs=settings.workers, maximum_jobs=settings.workers)
     return cluster

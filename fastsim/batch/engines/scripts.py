@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from fastsim.batch.manifest import NAME, TABLES, write_whole
 from fastsim.errors import FastsimError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from fastsim.batch.manifest import Batch
     from fastsim.batch.settings import Settings
 
 JOBS = "jobs"  # folder of what is submitted
 LOGS = "logs"
 _MOST_TASKS = 1000  # of a Slurm array: MaxArraySize is 1001 unless the administrator says otherwise (slurm.conf(5))
+
+
+_NUMBER = re.compile(r"\d+(?=;|\.?$)")  # sbatch --parsable: "12" or "12;cluster"; condor_submit: "... to cluster 12."
 
 
 class File(NamedTuple):
@@ -64,8 +67,9 @@ def htcondor(batch: Batch, indices: list[int], settings: Settings) -> tuple[list
     lines = []
     for line in _lines(indices, settings.shards_per_job):
         numbers = [int(word) for word in line.split()]
-        inputs = {i.name: None for index in numbers for i in batch.inputs_of(index) if "://" not in i.name}
-        lines.append(f"{line}; {', '.join(inputs)}\n")
+        names = [i.name for index in numbers for i in batch.inputs_of(index)] + batch.pile_up()
+        files_of_job = dict.fromkeys(batch.found(name) for name in names if "://" not in name)
+        lines.append(f"{line.replace(' ', ':')} {', '.join(files_of_job)}\n")
     files = [
         File(program, _program(settings)),
         File(jobs, "".join(lines)),
@@ -87,7 +91,28 @@ def submit(batch: Batch, indices: list[int], settings: Settings, *, dry_run: boo
             file.path.chmod(0o755)
     if not shutil.which(commands[0][0]):
         return Submission(files, commands, [])
-    return Submission(files, commands, [_run(words, batch.out) for words in commands])
+    answers = []
+    for words in commands:
+        answers.append(_run(words, batch.out))
+        if job := _NUMBER.search(answers[-1]):
+            write_whole(Path(words[-1]).with_suffix(".id"), f"{words[0]} {job[0]}\n")
+    return Submission(files, commands, answers)
+
+
+def queued(batch: Batch) -> list[str]:
+    """Jobs of earlier submissions that still wait or run, as the scheduler says ([] where its command is not)."""
+    found = []
+    for path in sorted((batch.out / JOBS).glob("*.id")):
+        ask = {
+            "sbatch": ["squeue", "-h", "-r", "-o", "%i %T", "-j"],
+            "condor_submit": ["condor_q", "-af:j", "JobStatus"],
+        }
+        program, _, job = path.read_text(encoding="utf-8").strip().partition(" ")
+        words = [*ask.get(program, [""]), job]
+        if shutil.which(words[0]):
+            done = subprocess.run(words, capture_output=True, text=True, check=False)  # noqa: S603
+            found += done.stdout.splitlines() if done.returncode == 0 else []  # an old job is an error: invalid id
+    return found
 
 
 def _run(words: list[str], folder: Path) -> str:
@@ -164,14 +189,14 @@ def _program(settings: Settings) -> str:
 mkdir -p results
 export FASTSIM_CACHE_DIR=${{FASTSIM_CACHE_DIR:-$PWD/cache}}
 {settings.setup}
-exec {settings.command or "fastsim"} batch run {NAME} --input-dir . --out-dir results "$@"
+exec {settings.command or "fastsim"} batch run {NAME} --input-dir . --out-dir results ${{1//:/ }}
 """
 
 
 def _description(batch: Batch, settings: Settings, program: Path, jobs: Path) -> str:
     retry = "retry_until = (ExitCode =!= 75) && (ExitBySignal =!= True)"
     lines = [
-        "# Written by `fastsim batch submit`. Each line of the list is a job: its shards, and the inputs that it reads.",
+        "# Written by `fastsim batch submit`. Each line of the list is a job: its shards (1:2:3), and the inputs that it reads.",
         "universe = vanilla",
         f"executable = {program}",
         "arguments = $(shards)",

@@ -401,7 +401,7 @@ def test_warmup_fills_both_caches(fastsim):
     assert done.code == 0
     lines = done.out.splitlines()
     assert lines[0].startswith("ready after ")
-    assert any(Path(lines[1].removeprefix("kernels: ")).rglob("*.nbi"))
+    assert any(Path(lines[1].removeprefix("kernels: ")).rglob("*.kernel"))
     tables = [Path(line.removeprefix("table:   ")) for line in lines[2:]]
     assert len(tables) == 9
     assert all(table.is_file() for table in tables)

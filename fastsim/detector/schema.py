@@ -11,6 +11,8 @@ from pydantic import Field
 
 from fastsim import resources, toml
 from fastsim.detector import geometry
+from fastsim.detector.devices import Calorimeter, Dedx, Rich, Tof
+from fastsim.detector.devices.place import faults_of_places
 from fastsim.detector.formulas import faults_of_formulas
 from fastsim.kernels.conventions import Convention, Electrons, EnergyLoss, Straggling
 from fastsim.species import NAMES
@@ -160,6 +162,10 @@ class Detector(toml.Strict):
         list[Formula], Field(default_factory=list, description="resolutions by formulas, instead of layers")
     ]
     tables: Annotated[list[Table], Field(default_factory=list, description="ready tables, instead of layers")]
+    tof: Annotated[list[Tof], Field(default_factory=list, description="time-of-flight layers")]
+    rich: Annotated[list[Rich], Field(default_factory=list, description="ring-imaging Cherenkov detectors")]
+    dedx: Annotated[list[Dedx], Field(default_factory=list, description="layers that measure energy loss")]
+    calorimeters: Annotated[list[Calorimeter], Field(default_factory=list, description="calorimeters")]
     r_edges: Annotated[
         list[float] | None,
         Field(
@@ -188,6 +194,7 @@ class Detector(toml.Strict):
             yield ("tracking",), f"has no meaning with {kinds[0]}"
         if kinds == ["formulas"] and "r_edges" not in data:
             yield ("r_edges",), "missing: with formulas it says up to which production radius there are tracks"
+        yield from faults_of_places(data, ("tof", "rich", "calorimeters"))
         yield from geometry.faults_of_edges(data.get("r_edges"))
         yield from geometry.faults_of_layers(data)
         yield from faults_of_formulas(data.get("formulas"))

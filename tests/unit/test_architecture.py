@@ -13,7 +13,7 @@ PACKAGE = Path(fastsim.__file__).parent
 # From the ground up, as in ARCHITECTURE.md.
 ROOMS = [
     "units", "errors", "resources", "jit", "species", "rng", "columns", "toml", "events", "source", "kernels",
-    "generate", "detector", "luts", "cards", "module", "tracking", "objects", "truth", "io", "plugins", "pipeline",
+    "generate", "detector", "luts", "cards", "module", "tracking", "devices", "objects", "truth", "io", "plugins", "pipeline",
     "provenance", "workers", "summary", "run", "merge", "batch", "cli", "__main__",
 ]  # fmt: skip
 SOURCES = sorted(PACKAGE.rglob("*.py"))

@@ -1,0 +1,9 @@
+"""Devices that identify particles or measure energy: the tables of a detector file, one file a kind."""
+
+from fastsim.detector.devices.calorimeter import Calorimeter
+from fastsim.detector.devices.dedx import Dedx
+from fastsim.detector.devices.place import Place
+from fastsim.detector.devices.rich import Rich
+from fastsim.detector.devices.tof import Tof
+
+__all__ = ["Calorimeter", "Dedx", "Place", "Rich", "Tof"]

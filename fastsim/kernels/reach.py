@@ -1,0 +1,35 @@
+"""Where a helix first meets a device from inside, and how long the way is."""
+
+from __future__ import annotations
+
+import math
+
+from fastsim.jit import kernel
+from fastsim.kernels.walk import arc_to_cylinder_1, turn_1
+
+
+@kernel
+def reach_1(
+    u: float, v: float, z: float, tan_lambda: float, c: float, is_disk: bool, position: float, low: float, high: float,
+    both_sides: bool,
+) -> tuple[float, float, float]:  # fmt: skip
+    """Transverse arc [cm] to a barrel or disk, and r and z [cm] there; (nan, nan, nan) where it is not met outwards.
+
+    The start is given as in `kernels.walk`: (u, v) along and across the transverse direction there, seen from the beam line;
+    c = d(phi)/ds [1/cm]. A barrel has radius `position` and ends at |z| = `high`; disks stand at |z| = `position` between the
+    radii `low` and `high`. Only the first half turn is followed, and a start behind the device does not meet it.
+    """
+    nowhere = (math.nan, math.nan, math.nan)
+    if is_disk:
+        if tan_lambda == 0.0 or abs(z) >= position or (tan_lambda < 0.0 and not both_sides):
+            return nowhere
+        z_there = math.copysign(position, tan_lambda)
+        s = (z_there - z) / tan_lambda
+        u_there, v_there = turn_1(u, v, c, s)
+        r = math.sqrt(u_there * u_there + v_there * v_there)
+        return (s, r, z_there) if abs(c) * s <= math.pi and low <= r <= high else nowhere
+    if u * u + v * v >= position * position:
+        return nowhere
+    s = arc_to_cylinder_1(u, v, c, position, 1.0)
+    z_there = z + tan_lambda * s
+    return (s, position, z_there) if abs(z_there) <= high else nowhere

@@ -170,3 +170,14 @@ MET = Column(
 )
 MET_PHI = Column("met_phi", "event", "float64", "rad", "azimuth of the missing transverse momentum")
 SCALAR_HT = Column("scalar_ht", "event", "float64", "GeV", "sum of the transverse momenta of what was reconstructed")
+
+
+def _declared() -> frozenset[Column]:
+    groups = [
+        value if isinstance(value, tuple) and not isinstance(value, Column) else (value,)
+        for value in globals().values()
+    ]
+    return frozenset(item for group in groups for item in group if isinstance(item, Column))
+
+
+DECLARED = _declared()  # all of the above; modules make others too, named by the devices that they serve

@@ -31,6 +31,11 @@ class Pipeline:
         """All columns that some module reads."""
         return {column for module in self.modules for column in module.needs}
 
+    @property
+    def makes(self) -> tuple[Column, ...]:
+        """All columns that modules make, in working order."""
+        return tuple(column for module in self.modules for column in module.makes)
+
     def run(self, batch: EventBatch) -> tuple[EventBatch, Counter[str], dict[str, float]]:
         """The batch with all columns; counts for the summary; seconds per module."""
         counts = Counter[str]()

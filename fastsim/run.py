@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import time
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -224,7 +224,7 @@ def simulate_files(
         names, job.simulation.streams, events=Range(*events), limits=job.simulation.limits(batch_size), records=records,
         allow_truncated=allow_truncated, has_mass=c.MASS in {*door.needs(output), *job.simulation.pipeline.needs}, known=known,
     )  # fmt: skip
-    writer = door.open(Path(out), output)
+    writer = door.open(Path(out), output, job.simulation.pipeline.makes)
     progress.events(0, 0, total)
     with closing(items), writer:
         for item, done in map_in_order(job.simulation, _timed(items, summary), workers):
@@ -240,12 +240,13 @@ def simulate_files(
             end = _check_range(events, records, summary)
         else:
             end = summary.stopped_at
-            records = [record for record in known if record.first_event < end]
+            read = [record for record in known if record.first_event < end]
+            records = [replace(record, n_events=min(record.n_events, end - record.first_event)) for record in read]
         if not summary.n_events:  # an empty file has all columns too
             writer.write(job.simulation.pipeline.run(no_events())[0])
         progress.events(summary.n_events, total, total)
         begin = time.perf_counter()
-        identity = provenance.identity(way_of(loaded, job), records, (events[0], end), summary.bad_event_ids)
+        identity = provenance.identity(job.way, records, (events[0], end), summary.bad_event_ids)
         summary.identity = identity["sha256"]
         settings = {"batch_size": batch_size, "workers": workers}
         circumstance = provenance.circumstance(records, (events[0], end), job.luts, loaded, settings)
@@ -290,7 +291,7 @@ class Job(NamedTuple):
 
     luts: LutSet  # without their numbers: the kernels have them
     simulation: Simulation
-    pile_up_files: list[InputRecord]
+    way: dict[str, Any]  # see `fastsim.provenance`
 
 
 def prepare(
@@ -315,15 +316,11 @@ def prepare(
         files = [pile_up.file] if isinstance(pile_up.file, str) else pile_up.file
         minimum_bias, records = read_minimum_bias(files, streams.of("pile_up"))
         summary.seconds["read pile-up"] = time.perf_counter() - start
-    return Job(luts, Simulation(pipeline, streams, loaded.card.beam_spot, pile_up, minimum_bias, truth), records)
-
-
-def way_of(loaded: LoadedCard, job: Job) -> dict[str, Any]:
-    """How a card simulates: what all shards of one run have in common in their identity."""
     output = loaded.card.output
-    return provenance.way(
-        loaded, job.luts, _plugins_used(loaded), job.pile_up_files, FORMATS[output.format].units(output)
+    way = provenance.way(
+        loaded, luts, _plugins_used(loaded), records, FORMATS[output.format].units(output, pipeline.makes)
     )
+    return Job(luts, Simulation(pipeline, streams, loaded.card.beam_spot, pile_up, minimum_bias, truth), way)
 
 
 def _plugins_used(loaded: LoadedCard) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -19,9 +20,10 @@ from fastsim import provenance, toml
 from fastsim.cards import LoadedCard
 from fastsim.errors import CardError, InputError, UsageError
 from fastsim.io.inputs import check_exists, count_events, may_be_text
+from fastsim.io.inspect import identity_hash
 from fastsim.io.output import FORMATS
 from fastsim.rng import Streams
-from fastsim.run import check_card, prepare, way_of
+from fastsim.run import check_card, prepare
 from fastsim.source import InputRecord
 from fastsim.summary import Silent, Summary
 
@@ -88,6 +90,11 @@ class Batch:
     def n_shards(self) -> int:
         """How many shards there are."""
         return len(self.manifest.shards)
+
+    @cached_property
+    def way_hash(self) -> str:
+        """Hash of the way in which all is made: results of other batches have another one."""
+        return identity_hash(self.manifest.way)
 
     def name(self, index: int) -> str:
         """Name of a shard: of its folder and, with a suffix, of its file."""
@@ -189,7 +196,7 @@ def plan(
         kind="fastsim batch",
         created=provenance.here_and_now(),
         card=_with_tables(loaded, job.luts.sources, folder),
-        way=json.loads(json.dumps(way_of(loaded, job))),
+        way=json.loads(json.dumps(job.way)),
         inputs=[
             Input(
                 name=record.name, n_bytes=_size(record.name), sha256=record.sha256, first_event=record.first_event,

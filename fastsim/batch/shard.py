@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fastsim import provenance
 from fastsim.batch.manifest import write_whole
-from fastsim.batch.runner import Runner, clear_away, read_result, record_of, signs_of_life
+from fastsim.batch.runner import Result, Runner, clear_away, read_result, record_of, sha256_of, signs_of_life
 from fastsim.errors import FastsimError, InputError, UsageError
 from fastsim.io.inputs import may_be_text, replaced
 from fastsim.merge import merge
-from fastsim.run import Job, prepare, simulate_files, way_of
+from fastsim.run import Job, prepare, simulate_files
 from fastsim.summary import Silent, Summary
 
 if TYPE_CHECKING:
@@ -52,7 +52,8 @@ class Outcome(NamedTuple):
 class Worker:
     """Runs shards of one batch, one after another; what they share is prepared once.
 
-    `is_to_stop` is asked after each batch of events: then what is done is kept, and the next runner goes on from there.
+    `is_to_stop` is asked before a shard, and after each batch of events: then what is done is kept, and the next runner goes on
+    from there.
     """
 
     batch: Batch
@@ -67,10 +68,12 @@ class Worker:
         """Make a shard, unless it is there already. Raises FastsimError, and writes down why."""
         batch = self.batch
         name, target = batch.name(batch.check_index(index)), batch.out / batch.name(index)
-        done = read_result(target)
+        done = result_of(batch, index)
         if not done.fault:
             return Outcome(index, int(done.record["n_events"]), "was done already")
         self._refuse_busy(name)
+        if self.is_to_stop():
+            raise StoppedError(f"{name} was not begun", hint="run it again")
         try:
             return self._make(index, name, target)
         except StoppedError:
@@ -99,7 +102,8 @@ class Worker:
             summary = self._simulate(loaded, job, index, first, file, runner)
             if summary.stopped_at is not None:
                 end = summary.stopped_at
-                record = _record(file, first, end, summary.bad_event_ids, summary.identity)
+                check_inputs(batch, index, read_until=end)
+                record = _record(batch, file, (first, end), summary.bad_event_ids, summary.identity)
                 runner.publish(batch.out / f"{name}.part_{first}_{end}", record)
                 what = (
                     f"{name} was stopped after {end - shard.first} of {shard.end - shard.first} events, which are kept"
@@ -110,11 +114,11 @@ class Worker:
                 whole = runner.folder / f"whole_{file.name}"
                 identity = merge([*(part.file for part in parts), file], whole).identity
                 whole.replace(file)
-            record = _record(file, shard.first, shard.end, skipped, identity)
+            record = _record(batch, file, (shard.first, shard.end), skipped, identity)
             is_ours = runner.publish(target, {**record, "seconds": round(time.monotonic() - begin, 3)})
         forget_failure(batch, index)
-        for part in parts:
-            shutil.rmtree(part.file.parent, ignore_errors=True)
+        for folder in batch.out.glob(f"{name}.part_*"):  # damaged ones too
+            shutil.rmtree(folder, ignore_errors=True)
         note = f"went on at event {first}" if parts else ""
         return Outcome(index, record["n_events"], note if is_ours else "another runner was first, its file is kept")
 
@@ -123,7 +127,7 @@ class Worker:
         loaded = self.batch.card()
         has_text = any(may_be_text(i.name) for i in self.batch.manifest.inputs)
         job = prepare(loaded, self.progress, Summary(), has_text=has_text, truth=loaded.card.output.truth)
-        mine = json.loads(json.dumps(way_of(loaded, job)))
+        mine = json.loads(json.dumps(job.way))
         if different := provenance.differences(self.batch.manifest.way, mine):
             key, planned, found = different[0]
             more = f" (and {len(different) - 1} more)" if different[1:] else ""
@@ -157,9 +161,19 @@ class _Counted:
         self._worker.progress.events(n_events, n_bytes, total_bytes)
 
 
-def _record(file: Path, first: int, end: int, skipped: list[int], identity: str) -> dict[str, Any]:
-    n_events = end - first - len(skipped)
-    return record_of(file, first=first, end=end, n_events=n_events, skipped_events=skipped, identity=identity)
+def _record(batch: Batch, file: Path, events: tuple[int, int], skipped: list[int], identity: str) -> dict[str, Any]:
+    first, end = events
+    return record_of(
+        file, first=first, end=end, n_events=end - first - len(skipped), skipped_events=skipped, identity=identity,
+        way=batch.way_hash,
+    )  # fmt: skip
+
+
+def result_of(batch: Batch, index: int, *, has_to_match: bool = False) -> Result:
+    """What lies in a shard's place: of this plan, and whole, or with what is wrong."""
+    shard = batch.manifest.shards[index]
+    planned = {"file": batch.file_name(index), "first": shard.first, "end": shard.end, "way": batch.way_hash}
+    return read_result(batch.out / batch.name(index), planned, has_to_match=has_to_match)
 
 
 class Part(NamedTuple):
@@ -174,29 +188,34 @@ class Part(NamedTuple):
 def kept_parts(batch: Batch, index: int) -> list[Part]:
     """What was kept of a shard that is not done: parts one behind another from its beginning, all whole."""
     found: dict[int, Part] = {}
+    shard = batch.manifest.shards[index]
     for folder in batch.out.glob(f"{batch.name(index)}.part_*"):
-        result = read_result(folder, has_to_match=True)
-        if not result.fault:
-            record = result.record
+        result = read_result(folder, {"way": batch.way_hash}, has_to_match=True)
+        record = result.record
+        if not result.fault and shard.first <= record["first"] < record["end"] < shard.end:
             part = Part(folder / record["file"], record["first"], record["end"], record["skipped_events"])
             found[part.first] = max(part, found.get(part.first, part), key=lambda p: p.end)
     parts: list[Part] = []
-    position = batch.manifest.shards[index].first
-    while position in found and found[position].end > position:
+    position = shard.first
+    while position in found:
         parts.append(found[position])
         position = parts[-1].end
     return parts
 
 
-def check_inputs(batch: Batch, index: int) -> None:
-    """Raise InputError if an input of a shard is missing, or has another size than when it was planned."""
+def check_inputs(batch: Batch, index: int, *, read_until: int | None = None) -> None:
+    """Raise InputError if an input of a shard is missing, or has another size than when it was planned.
+
+    What was read to its end was compared then; of what was not, because of a stop at some event, all bytes are compared here.
+    """
     for record, planned in zip(batch.inputs(), batch.manifest.inputs, strict=True):
         if planned in batch.inputs_of(index) and planned.n_bytes is not None:
             path = Path(record.name)
             if not path.is_file():
                 hint = "is its file system there on this machine? else say --input-dir"
                 raise InputError("no such file", where=record.name, hint=hint)
-            if path.stat().st_size != planned.n_bytes:
+            is_open = read_until is not None and 0 < read_until - planned.first_event <= planned.n_events
+            if path.stat().st_size != planned.n_bytes or (is_open and sha256_of(path) != planned.sha256):
                 raise replaced(record.name)
 
 

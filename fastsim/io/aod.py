@@ -9,12 +9,13 @@ import numpy as np
 
 from fastsim import columns as c
 from fastsim.errors import CardError
+from fastsim.io.aod_devices import trees_of_devices
 from fastsim.io.aod_frame import Frame, make_frame
 from fastsim.io.aod_tables import FULL, Branch, Tree, trees
 from fastsim.io.rootio import FileWriter, RootFile
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -38,23 +39,29 @@ def needs(output: Output) -> tuple[c.Column, ...]:
     return _NEEDS
 
 
-def units(output: Output) -> dict[str, str]:
+def units(output: Output, devices: Sequence[c.Column] = ()) -> dict[str, str]:
     """Units of the branches."""
-    return {f"{name}.{b.name}": b.unit for name, tree in trees(output).items() for b in tree.branches if b.unit}
+    return {
+        f"{name}.{b.name}": b.unit for name, tree in _trees(output, devices).items() for b in tree.branches if b.unit
+    }
 
 
-def open_writer(path: Path, output: Output) -> AodWriter:
+def _trees(output: Output, devices: Sequence[c.Column]) -> dict[str, Tree]:
+    return {**trees(output), **trees_of_devices(devices)}
+
+
+def open_writer(path: Path, output: Output, devices: Sequence[c.Column] = ()) -> AodWriter:
     """A new AO2D file."""
-    return AodWriter(path, output)
+    return AodWriter(path, output, devices)
 
 
 class AodWriter(FileWriter):
     """Writes batches to an AO2D file. Data frames are cut by event id, so their content depends on nothing else."""
 
-    def __init__(self, path: Path, output: Output) -> None:
+    def __init__(self, path: Path, output: Output, devices: Sequence[c.Column]) -> None:
         self._events_per_frame = output.events_per_frame
         self._is_truncated = output.ao2d.truncate
-        self._trees = trees(output)
+        self._trees = _trees(output, devices)
         self._frame_number = -1
         self._n_events = 0
         self._n_particles = 0

@@ -70,10 +70,10 @@ def needs(output: Output) -> tuple[Column, ...]:
     )  # fmt: skip
 
 
-def units(output: Output) -> dict[str, str]:
-    """Units of the columns of every run; those that modules make are said in the file."""
+def units(output: Output, devices: Sequence[Column] = ()) -> dict[str, str]:
+    """Units of the columns of every run and of devices; those that other modules make are said in the file."""
     names = {column: column.name if column.table == "event" else f"{list_name(column.table)}.{column.name}"
-             for column in needs(output)}  # fmt: skip
+             for column in (*needs(output), *devices)}  # fmt: skip
     return {name: column.unit for column, name in names.items() if column.unit}
 
 

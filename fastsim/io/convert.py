@@ -62,14 +62,17 @@ def convert_file(path: Path, out: Path, to: str, *, sets: Sequence[str] = (), ov
     record = _record(path)
     output = _output(record, to, sets, str(path))
     door = FORMATS[output.format]
-    _refuse_missing(described(texts[COLUMNS], str(path)), door.needs(output), output, path)
+    columns = described(texts[COLUMNS], str(path))
+    _refuse_missing(columns, door.needs(output), output, path)
     n_events = 0
-    with door.open(out, output) as writer:
+    with door.open(out, output, columns) as writer:
         for group in reader.read_groups(path):
             if group.n_events:
                 writer.write(to_batch(group))
             n_events += group.n_events
-        writer.close({"provenance": json.dumps(_converted(record, format_, output, door.units(output)), indent=1)})
+        writer.close(
+            {"provenance": json.dumps(_converted(record, format_, output, door.units(output, columns)), indent=1)}
+        )
     return n_events
 
 

@@ -25,12 +25,13 @@ from fastsim.io.flat import (
     pseudorapidity,
     rapidity,
     select,
+    with_devices,
 )
 from fastsim.kernels.ancestry import link_family
 from fastsim.units import curvature_constant, m, mm
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -343,22 +344,22 @@ def needs(output: Output) -> tuple[c.Column, ...]:
     return _NEEDS
 
 
-def collections(output: Output) -> tuple[Collection, ...]:
+def collections(output: Output, devices: Sequence[c.Column] = ()) -> tuple[Collection, ...]:
     """What the file holds; missing momentum is summed only where all final particles are kept."""
-    chosen = select(COLLECTIONS, output.truth)
+    chosen = select(with_devices(COLLECTIONS, devices), output.truth)
     return tuple(item for item in chosen if item.name != "GenMissingET" or output.truth != "reconstructed")
 
 
-def units(output: Output) -> dict[str, str]:
+def units(output: Output, devices: Sequence[c.Column] = ()) -> dict[str, str]:
     """Units of the branches."""
-    meanings = describe(collections(output), _field_name(output))
+    meanings = describe(collections(output, devices), _field_name(output))
     return {f"Delphes.{name}": meaning["unit"] for name, meaning in meanings.items() if meaning["unit"]}
 
 
-def open_writer(path: Path, output: Output) -> FlatWriter:
+def open_writer(path: Path, output: Output, devices: Sequence[c.Column] = ()) -> FlatWriter:
     """A new Delphes-like file."""
     return FlatWriter(
-        path, "Delphes", collections(output), None if output.truth == "none" else _siblings,
+        path, "Delphes", collections(output, devices), None if output.truth == "none" else _siblings,
         compression_level=output.compression_level, counter_name="{}_size".format, field_name=_field_name(output),
     )  # fmt: skip
 

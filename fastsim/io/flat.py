@@ -20,7 +20,7 @@ from fastsim.io.rootio import FileWriter, RootFile
 from fastsim.species import SPECIES, UNKNOWN_CHARGE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -226,6 +226,23 @@ def select(collections: Sequence[Collection], truth: Truth) -> tuple[Collection,
         for collection in collections
         if not collection.is_truth
     )
+
+
+def with_devices(collections: Sequence[Collection], devices: Sequence[Column]) -> tuple[Collection, ...]:
+    """The collections with what devices measure of tracks: columns under their own names, hypotheses one by one."""
+    fields = tuple(field for column in devices for field in _device_fields(column))
+    return tuple(
+        item._replace(fields=(*item.fields, *fields)) if item.name == "Track" else item for item in collections
+    )
+
+
+def _device_fields(column: Column) -> Iterator[Field]:
+    dtype = "float32" if column.dtype == "float64" else column.dtype
+    if not column.shape:
+        yield Field(column.name, dtype, column.unit, column.doc, lambda view: view.track(column))
+    for k in range(column.shape[0] if column.shape else 0):
+        part = SPECIES[k].name if column.shape == (len(SPECIES),) else str(k)
+        yield Field(f"{column.name}_{part}", dtype, column.unit, column.doc, lambda view, k=k: view.track(column)[:, k])  # type: ignore[misc]
 
 
 def pseudorapidity(pt: NDArray[np.float64], pz: NDArray[np.float64]) -> NDArray[np.float64]:

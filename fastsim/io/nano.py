@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastsim import columns as c
-from fastsim.io.flat import Collection, Family, Field, FlatWriter, describe, select
+from fastsim.io.flat import Collection, Family, Field, FlatWriter, describe, select, with_devices
 from fastsim.kernels.gen_status import order_by_descent, status_flags
 from fastsim.species import SPECIES, is_hadron, of_each
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -289,21 +289,21 @@ def needs(output: Output) -> tuple[c.Column, ...]:
     return _NEEDS
 
 
-def collections(output: Output) -> tuple[Collection, ...]:
+def collections(output: Output, devices: Sequence[c.Column] = ()) -> tuple[Collection, ...]:
     """What the file holds; missing momentum is summed only where all final particles are kept."""
-    chosen = select(COLLECTIONS, output.truth)
+    chosen = select(with_devices(COLLECTIONS, devices), output.truth)
     return tuple(item for item in chosen if item.name != "GenMET" or output.truth != "reconstructed")
 
 
-def units(output: Output) -> dict[str, str]:
+def units(output: Output, devices: Sequence[c.Column] = ()) -> dict[str, str]:
     """Units of the branches."""
-    meanings = describe(collections(output), "{}_{}".format)
+    meanings = describe(collections(output, devices), "{}_{}".format)
     return {f"Events.{name}": meaning["unit"] for name, meaning in meanings.items() if meaning["unit"]}
 
 
-def open_writer(path: Path, output: Output) -> FlatWriter:
+def open_writer(path: Path, output: Output, devices: Sequence[c.Column] = ()) -> FlatWriter:
     """A new NanoAOD-like file."""
     return FlatWriter(
-        path, "Events", collections(output), None if output.truth == "none" else by_descent,
+        path, "Events", collections(output, devices), None if output.truth == "none" else by_descent,
         compression_level=output.compression_level, counter_name="n{}".format, field_name="{}_{}".format,
     )  # fmt: skip

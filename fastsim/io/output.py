@@ -5,10 +5,11 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple, Protocol, Self, cast
 
+from fastsim.columns import DECLARED
 from fastsim.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
     from types import TracebackType
 
@@ -43,13 +44,18 @@ class Door(NamedTuple):
         """Columns without which the format cannot be written; it takes others where they are."""
         return cast("tuple[Column, ...]", import_module(self.module).needs(output))
 
-    def units(self, output: Output) -> dict[str, str]:
-        """Units of what is written, by its name in the file."""
-        return cast("dict[str, str]", import_module(self.module).units(output))
+    def units(self, output: Output, made: Iterable[Column] = ()) -> dict[str, str]:
+        """Units of what is written, by its name in the file; `made` is what the modules make."""
+        return cast("dict[str, str]", import_module(self.module).units(output, _of_devices(made)))
 
-    def open(self, path: Path, output: Output) -> Writer:
+    def open(self, path: Path, output: Output, made: Iterable[Column] = ()) -> Writer:
         """Begin a file; raises FastsimError if it cannot be written or a library is missing."""
-        return cast("Writer", import_module(self.module).open_writer(path, output))
+        return cast("Writer", import_module(self.module).open_writer(path, output, _of_devices(made)))
+
+
+def _of_devices(made: Iterable[Column]) -> tuple[Column, ...]:
+    """What devices measure of tracks: each door writes it under its names."""
+    return tuple(column for column in made if column.table == "track" and column not in DECLARED)
 
 
 FORMATS: dict[str, Door] = {

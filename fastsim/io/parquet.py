@@ -38,8 +38,9 @@ if TYPE_CHECKING:
 __all__ = ["needs", "open_writer", "read_groups", "shape", "texts", "units"]
 
 
-def open_writer(path: Path, output: Output) -> ParquetWriter:
+def open_writer(path: Path, output: Output, devices: Sequence[Column] = ()) -> ParquetWriter:
     """A new Parquet file."""
+    del devices  # all columns are written
     return ParquetWriter(path, output)
 
 

@@ -37,8 +37,9 @@ __all__ = ["needs", "open_writer", "read_groups", "texts", "units"]
 EVENTS = "events"
 
 
-def open_writer(path: Path, output: Output) -> RNTupleWriter:
+def open_writer(path: Path, output: Output, devices: Sequence[Column] = ()) -> RNTupleWriter:
     """A new ROOT file with an RNTuple."""
+    del devices  # all columns are written
     return RNTupleWriter(path, output)
 
 

@@ -58,6 +58,7 @@ minimums:
 
 bench: $(VENV)/.test
 	$(BIN)/python benchmarks/bench.py
+	$(BIN)/python benchmarks/batch.py
 
 luts: $(BIN)/fastsim
 	rm -f luts/*.lut

@@ -34,7 +34,7 @@ def merge_batch(
     """
     first, end = shards or (0, batch.n_shards)
     batch.check_index(first), batch.check_index(end - 1)
-    states = survey(batch, has_to_match=True)[first:end]
+    states = survey(batch, range(first, end), has_to_match=True)
     left = [state for state in states if state.kind != "done"]
     broken = [state for state in left if state.kind == "broken"]
     if broken or (left and not allow_gaps) or len(left) == len(states):

@@ -12,7 +12,9 @@ pytest.importorskip("simpy", reason="needs SimPy: pip install 'fastsim[test]'")
 import simpy
 
 from benchmarks import schedule
-from benchmarks.schedule import Dispatcher, Link, Site, merge_tree, simulate
+from benchmarks import schedule_model as model
+from benchmarks.schedule import merge_tree
+from benchmarks.schedule_model import Dispatcher, Link, Site, simulate
 
 # No failures, no costs: what a test does not speak of.
 QUIET = Site(
@@ -29,6 +31,7 @@ def test_without_failures_the_makespan_is_that_of_full_rounds(cores):
     assert result.makespan == pytest.approx(math.ceil(100 / cores) * 10, rel=1e-9)
     assert result.lost == result.failures == 0
     assert result.events == 1000
+    assert result.almost <= result.makespan
 
 
 def test_start_up_is_once_a_job_and_compilation_once_a_node():
@@ -74,7 +77,15 @@ def test_time_of_a_job_that_keeps_what_is_done(rate):
 
 
 def test_nodes_that_die_take_all_their_jobs_and_nothing_is_done_twice():
-    site = replace(QUIET, n_events=20_000, seconds_per_event=60.0, node_deaths=0.5, start_cold=5.0, stage_failures=0.01, output_mb=1.0)
+    site = replace(
+        QUIET,
+        n_events=20_000,
+        seconds_per_event=60.0,
+        node_deaths=0.5,
+        start_cold=5.0,
+        stage_failures=0.01,
+        output_mb=1.0,
+    )
     result = simulate(site)
     assert result.failures > 100
     assert result.events == 20_000
@@ -127,7 +138,9 @@ def test_link_under_load():
 
 def test_saturated_link_decides():
     """All input passes at the bandwidth; what is not hidden is the first job's start and the last one's work."""
-    site = replace(QUIET, n_events=10_000, cores=100, input_mb=10.0, read_mb_per_s=100.0, seconds_per_event=0.01, events_per_file=1)
+    site = replace(
+        QUIET, n_events=10_000, cores=100, input_mb=10.0, read_mb_per_s=100.0, seconds_per_event=0.01, events_per_file=1
+    )
     result = simulate(site)
     assert result.read == 100_000
     assert 1000 <= result.makespan <= 1000 + 100 * 0.1
@@ -137,7 +150,7 @@ def test_saturated_link_decides():
 def test_part_of_a_file_costs_the_file():
     site = replace(QUIET, events_per_shard=10, events_per_file=40, input_mb=2.0, text_mb=5.0)
     assert site.shard_input_mb == 80
-    assert site.reread_seconds(0) == pytest.approx(30 * 5 * schedule.REREAD_S_PER_MB)
+    assert site.reread_seconds(0) == pytest.approx(30 * 5 * model.REREAD_S_PER_MB)
     assert replace(site, events_per_shard=80).shard_input_mb == 160
     assert replace(site, events_per_shard=80).reread_seconds(0) == 0
 
@@ -153,10 +166,10 @@ def test_submission_keeps_within_what_the_scheduler_takes():
 def test_sample_is_like_the_whole():
     """An eighth of the site, with failures and a loaded link, in the same time: both differ by their own luck, some percent."""
     site = replace(
-        Site(), n_events=4_000_000, cores=2048, events_per_shard=500, events_per_file=500, read_mb_per_s=2000.0, write_mb_per_s=2000.0,
-        starts_per_s=20.0, kills=0.5, most_jobs=20_000, array_size=100, submit_seconds=0.1,
+        Site(), n_events=4_000_000, cores=2048, events_per_shard=500, events_per_file=500,
+        read_mb_per_s=2000.0, write_mb_per_s=2000.0, kills=0.5, most_jobs=20_000, array_size=100, submit_seconds=0.1,
     )  # fmt: skip
-    whole, eighth = (simulate(site, most_jobs=most, seed=seed) for most, seed in ((10**9, 1), (1000, 2)))
+    whole, eighth = (simulate(site, most_shards=most, seed=seed) for most, seed in ((10**9, 1), (1000, 2)))
     assert (whole.sampled, eighth.sampled) == (1, 8)
     assert eighth.makespan == pytest.approx(whole.makespan, rel=0.03)
     assert eighth.read == pytest.approx(whole.read, rel=0.03)
@@ -169,7 +182,7 @@ def test_merge_tree():
     levels = merge_tree(site, 1000, 1.0, fan_in=10)
     assert [(v.n_files, v.mb_per_file) for v in levels] == [(100, 10), (10, 100), (1, 1000)]
     assert all(v.moved == 2000 for v in levels)
-    speed = schedule.MERGE_MB_PER_S
+    speed = model.MERGE_MB_PER_S
     assert [v.seconds for v in levels] == pytest.approx([10 * (1 + 10 / speed), 1 + 100 / speed, 1 + 1000 / speed])
     assert [v.n_files for v in merge_tree(site, 1000, 1.0, fan_in=10, most_mb=50)] == [100, 20]
     assert merge_tree(site, 1000, 1.0, fan_in=10, most_mb=1.5) == []
@@ -178,14 +191,23 @@ def test_merge_tree():
     assert narrow[0].seconds == pytest.approx(100)
 
 
-def test_tables_and_picture(capsys, tmp_path, monkeypatch):
-    """What is printed has a row for each size; times and sizes are for people."""
-    monkeypatch.setattr(schedule, "CASES", dict(list(schedule.CASES.items())[:4]))
-    monkeypatch.setattr(schedule.Site, "n_events", 10**6)
-    monkeypatch.setattr(schedule, "Site", lambda: replace(Site(), n_events=10**6, cores=128))
-    monkeypatch.setattr(schedule.Site, "n_events", 10**6, raising=False)
-    found = schedule.tables((1000, 10_000))
-    assert capsys.readouterr().out.count("\n| 1,000 ") == 8
-    assert {len(rows) for rows in found.values()} == {3}
-    assert [schedule.time_of(s) for s in (5, 119, 240, 3600 * 3, 86_400 * 3)] == ["5 s", "119 s", "4.0 min", "3.0 h", "3.0 d"]
+def test_what_is_printed(capsys, tmp_path):
+    """A row for each size and number of shards a job; times and sizes are for people."""
+    small = replace(Site(), n_events=10**6, cores=16)
+    found = schedule.tables(small, (1000, 10_000))
+    schedule.variations(small)
+    schedule.merges(small)
+    printed = capsys.readouterr().out
+    assert printed.count("\n| 1,000 |") == printed.count("\n| 10,000 |") == 4 + 3
+    assert printed.count("\n| 1,000 x ") == 4
+    assert all(result.events == 10**6 for rows in found.values() for _, result in rows)
+    schedule.draw(found, tmp_path / "picture.png")
+    assert (tmp_path / "picture.png").read_bytes()[:4] == b"\x89PNG"
+    assert [schedule.time_of(s) for s in (5, 119, 240, 3600 * 3, 86_400 * 3)] == [
+        "5 s",
+        "119 s",
+        "4.0 min",
+        "3.0 h",
+        "3.0 d",
+    ]
     assert [schedule.size_of(mb) for mb in (2, 2e3, 2e6, 2e9)] == ["2 MB", "2 GB", "2 TB", "2 PB"]

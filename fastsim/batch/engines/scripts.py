@@ -7,11 +7,12 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from fastsim.batch.manifest import NAME, TABLES, write_whole
-from fastsim.errors import FastsimError
+from fastsim.errors import FastsimError, UsageError
 
 if TYPE_CHECKING:
     from fastsim.batch.manifest import Batch
@@ -69,6 +70,9 @@ def htcondor(batch: Batch, indices: list[int], settings: Settings) -> tuple[list
         numbers = [int(word) for word in line.split()]
         names = [i.name for index in numbers for i in batch.inputs_of(index)] + batch.pile_up()
         files_of_job = dict.fromkeys(batch.found(name) for name in names if "://" not in name)
+        if twice := [name for name, n in Counter(Path(name).name for name in files_of_job).items() if n > 1]:
+            what = f"two inputs of one job are called {twice[0]}, and HTCondor puts all into one folder"
+            raise UsageError(what, where=str(batch.folder), hint="give them different names, or fewer --shards-per-job")
         lines.append(f"{line.replace(' ', ':')} {', '.join(files_of_job)}\n")
     files = [
         File(program, _program(settings)),

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from fastsim.batch.manifest import write_whole
-from fastsim.errors import cannot_write
+from fastsim.errors import FastsimError, cannot_write
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -28,8 +28,17 @@ if TYPE_CHECKING:
 RUNNING = "running"
 RECORD = "record.json"
 _BEAT = "beat.json"
+_PLANNED = ("file", "first", "end", "way")  # what the plan says of a result
+DAMAGED = (ValueError, KeyError, TypeError, OverflowError, RecursionError)  # what JSON of anything may lead to
 SECONDS_BETWEEN_BEATS = 30.0
+_LONGEST = 600.0  # seconds between beats
 _MISSED = 4  # a runner that misses so many is taken for dead
+
+
+class SweptError(FastsimError):
+    """Somebody took the runner for dead and cleared its folder away: worth a retry."""
+
+    exit_code = 75
 
 
 class Runner:
@@ -38,6 +47,7 @@ class Runner:
     def __init__(self, out: Path, name: str, *, every: float = SECONDS_BETWEEN_BEATS) -> None:
         self.folder = out / RUNNING / f"{name}.{socket.gethostname()}.{os.getpid()}"
         self.n_events = 0
+        self._is_published = False
         self._sign = {
             "shard": name, "host": socket.gethostname(), "pid": os.getpid(), "started": _start_of(os.getpid()), "every": every,
         }  # fmt: skip
@@ -51,15 +61,21 @@ class Runner:
                 shutil.rmtree(self.folder)
             self.folder.mkdir(parents=True)
             self._beat()
-        except OSError as error:
-            raise cannot_write(error, self.folder) from None
-        self._thread.start()
+            self._thread.start()
+        except BaseException as error:  # a signal too
+            shutil.rmtree(self.folder, ignore_errors=True)
+            if isinstance(error, OSError):
+                raise cannot_write(error, self.folder) from None
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stop()
+        if isinstance(error, Exception) and not self._is_published and not self.folder.exists():
+            what = "somebody cleared it away while it was in use, as if its runner were dead"
+            raise SweptError(what, where=str(self.folder)) from error
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def publish(self, target: Path, record: dict[str, Any]) -> bool:
@@ -76,11 +92,12 @@ class Runner:
                 except OSError as error:
                     if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                         raise
-                    if not read_result(target).fault:
+                    if not read_result(target, {key: record[key] for key in _PLANNED}).fault:
                         return False
                     with suppress(FileNotFoundError):  # somebody else moves it too
-                        shutil.rmtree(target.rename(f"{self.folder}.broken{attempt}"))
+                        shutil.rmtree(target.rename(self.folder / f"broken{attempt}"))
                 else:
+                    self._is_published = True
                     _sync(target.parent)
                     return True
         except OSError as error:
@@ -113,14 +130,15 @@ class Sign(NamedTuple):
     is_alive: bool
 
 
-def signs_of_life(out: Path) -> list[Sign]:
-    """All runners' folders, of dead ones too.
+def signs_of_life(out: Path, name: str = "") -> list[Sign]:
+    """All runners' folders, or those of one shard, of dead ones too.
 
     On this host the process itself is looked for. Of other hosts the age of the last beat decides, as the file system of the
     folder tells the time: clocks of hosts may be wrong.
     """
     try:
-        folders = sorted(path for path in (out / RUNNING).iterdir() if path.is_dir())
+        chosen = (path for path in (out / RUNNING).iterdir() if path.name.startswith(f"{name}." if name else ""))
+        folders = sorted(path for path in chosen if path.is_dir())
     except OSError:
         return []
     now = _time_there(out / RUNNING) if folders else 0.0
@@ -144,25 +162,44 @@ class Result(NamedTuple):
         return str(self.record.get("file", ""))
 
 
-def read_result(folder: Path, *, has_to_match: bool = False) -> Result:
-    """The result in a shard's folder, checked by its size, or by the sha256 of its bytes."""
-    try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        file, n_bytes, digest = folder / record["file"], int(record["n_bytes"]), str(record["sha256"])
-        _ = int(record["first"]), int(record["end"]), int(record["n_events"]), str(record["identity"])
-    except FileNotFoundError:
-        return Result({}, f"{folder / RECORD} is missing")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        return Result({}, f"{folder / RECORD} cannot be read ({type(error).__name__}: {error})")
+def read_result(folder: Path, planned: dict[str, Any] | None = None, *, has_to_match: bool = False) -> Result:
+    """The result in a shard's folder, checked by its size, or by the sha256 of its bytes; its record has what is `planned`."""
+    result = _read_record(folder, planned or {})
+    if result.fault:
+        return result
+    record, file = result.record, folder / result.file
     try:
         size = file.stat().st_size
-        if size != n_bytes:
-            return Result(record, f"{file} has {size} bytes, and had {n_bytes} when it was made")
-        if has_to_match and sha256_of(file) != digest:
+        if size != record["n_bytes"]:
+            return Result(record, f"{file} has {size} bytes, and had {record['n_bytes']} when it was made")
+        if has_to_match and sha256_of(file) != record["sha256"]:
             return Result(record, f"{file} has other bytes than when it was made")
     except OSError as error:
         return Result(record, f"{file} cannot be read ({error.strerror})")
-    return Result(record, "")
+    return result
+
+
+def _read_record(folder: Path, planned: dict[str, Any]) -> Result:
+    try:
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        record |= {key: int(record[key]) for key in ("n_bytes", "first", "end", "n_events")}
+        record |= {key: str(record[key]) for key in ("file", "sha256", "identity")}
+        record["skipped_events"] = [int(event) for event in record["skipped_events"]]
+    except FileNotFoundError:
+        return Result({}, f"{folder / RECORD} is missing")
+    except (OSError, *DAMAGED) as error:
+        return Result({}, f"{folder / RECORD} cannot be read ({type(error).__name__}: {error})")
+    for key, value in planned.items():
+        if record.get(key) != value:
+            return Result(record, f"{folder} is of another manifest: {key} is {record.get(key)}, planned was {value}")
+    return Result(record, str(record.get("fault", "")))
+
+
+def note_fault(folder: Path, fault: str) -> None:
+    """Write down that a result is wrong inside, which its size does not tell, so that it is made again."""
+    with suppress(OSError, *DAMAGED):
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        write_whole(folder / RECORD, json.dumps({**record, "fault": fault}, indent=1))
 
 
 def record_of(file: Path, **more: Any) -> dict[str, Any]:
@@ -183,18 +220,19 @@ def _sign_of(folder: Path, now: float) -> Sign | None:
     """None if the folder vanished. Without a beat (about to be put in place, or left half made) its name says whose it is."""
     name, _, host_pid = folder.name.partition(".")
     host, _, pid = host_pid.rpartition(".")
-    says: dict[str, Any] = {"started": None, "every": SECONDS_BETWEEN_BEATS, "n_events": 0}
-    with suppress(OSError, ValueError, TypeError):
-        says |= json.loads((folder / _BEAT).read_text(encoding="utf-8"))
+    started, every, n_events = None, SECONDS_BETWEEN_BEATS, 0
+    with suppress(OSError, *DAMAGED):
+        says = json.loads((folder / _BEAT).read_text(encoding="utf-8"))
+        started, every, n_events = says["started"], min(float(says["every"]), _LONGEST), int(says["n_events"])
     try:
         age = now - (folder / _BEAT if (folder / _BEAT).exists() else folder).stat().st_mtime
     except OSError:
         return None
-    is_alive = abs(age) < _MISSED * float(says["every"])
+    is_alive = abs(age) < _MISSED * every
     if host == socket.gethostname():
-        started = _start_of(int(pid)) if pid.isdecimal() else None
-        is_alive = started is not None and says["started"] in (started, None)
-    return Sign(folder, name, host, int(pid) if pid.isdecimal() else 0, int(says["n_events"]), age, is_alive)
+        now_there = _start_of(int(pid)) if pid.isdecimal() else None
+        is_alive = now_there is not None and started in (now_there, None)
+    return Sign(folder, name, host, int(pid) if pid.isdecimal() else 0, n_events, age, is_alive)
 
 
 def _start_of(pid: int) -> str | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fastsim import provenance
 from fastsim.batch.manifest import write_whole
-from fastsim.batch.runner import Result, Runner, clear_away, read_result, record_of, sha256_of, signs_of_life
+from fastsim.batch.runner import DAMAGED, Result, Runner, clear_away, read_result, record_of, sha256_of, signs_of_life
 from fastsim.errors import FastsimError, InputError, UsageError
 from fastsim.io.inputs import may_be_text, replaced
 from fastsim.merge import merge
@@ -83,12 +83,11 @@ class Worker:
             raise
 
     def _refuse_busy(self, name: str) -> None:
-        for sign in signs_of_life(self.batch.out):
-            if sign.shard == name and sign.is_alive:
+        for sign in signs_of_life(self.batch.out, name):
+            if sign.is_alive:
                 what = f"{name} is being made by process {sign.pid} on {sign.host} (last sign {max(sign.age, 0.0):.0f} s ago)"
                 raise BusyError(what, where=str(self.batch.out))
-            if sign.shard == name:
-                clear_away(sign)
+            clear_away(sign)
 
     def _make(self, index: int, name: str, target: Path) -> Outcome:
         batch, shard = self.batch, self.batch.manifest.shards[index]
@@ -208,15 +207,15 @@ def check_inputs(batch: Batch, index: int, *, read_until: int | None = None) -> 
 
     What was read to its end was compared then; of what was not, because of a stop at some event, all bytes are compared here.
     """
-    for record, planned in zip(batch.inputs(), batch.manifest.inputs, strict=True):
-        if planned in batch.inputs_of(index) and planned.n_bytes is not None:
-            path = Path(record.name)
+    for planned in batch.inputs_of(index):
+        if planned.n_bytes is not None:
+            path = Path(batch.found(planned.name))
             if not path.is_file():
                 hint = "is its file system there on this machine? else say --input-dir"
-                raise InputError("no such file", where=record.name, hint=hint)
+                raise InputError("no such file", where=str(path), hint=hint)
             is_open = read_until is not None and 0 < read_until - planned.first_event <= planned.n_events
             if path.stat().st_size != planned.n_bytes or (is_open and sha256_of(path) != planned.sha256):
-                raise replaced(record.name)
+                raise replaced(str(path))
 
 
 def note_failure(batch: Batch, index: int, error: Exception) -> None:
@@ -246,9 +245,9 @@ def failure(batch: Batch, index: int) -> dict[str, Any]:
     """Why a shard failed last time, {} if it did not."""
     try:
         found = json.loads((batch.out / FAILED / f"{batch.name(index)}.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return {**found, "times": int(found["times"]), "exit_code": int(found["exit_code"])}
+    except (OSError, *DAMAGED):
         return {}
-    return found if isinstance(found, dict) else {}
 
 
 def forget_failure(batch: Batch, index: int) -> None:

@@ -6,8 +6,8 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from fastsim import provenance
-from fastsim.batch.runner import Sign, clear_away, read_result, signs_of_life
-from fastsim.batch.shard import failure, kept_parts
+from fastsim.batch.runner import Sign, clear_away, note_fault, signs_of_life
+from fastsim.batch.shard import failure, kept_parts, result_of
 from fastsim.errors import InputError
 from fastsim.io.check import check
 from fastsim.io.inspect import read_provenance
@@ -36,22 +36,26 @@ class State(NamedTuple):
     exit_code: int = 0
 
 
-def survey(batch: Batch, *, has_to_match: bool = False) -> list[State]:
-    """The state of all shards, by what lies in the folder; with `has_to_match` all bytes are read and compared."""
+def survey(batch: Batch, shards: range | None = None, *, has_to_match: bool = False) -> list[State]:
+    """The state of all shards, or of some, by what lies in the folder.
+
+    With `has_to_match` all bytes are read and compared; what is wrong is written down, and known from then on.
+    """
     signs = {sign.shard: sign for sign in signs_of_life(batch.out) if sign.is_alive}
     names = _names(batch.out)
     failures = _names(batch.out / "failed")
     with_parts = {name.partition(".")[0] for name in names if ".part_" in name}
     states = []
-    for index in range(batch.n_shards):
+    for index in range(batch.n_shards) if shards is None else shards:
         name = batch.name(index)
         if name in names:
-            result = read_result(batch.out / name, has_to_match=has_to_match)
-            fault = result.fault or _of_another_plan(batch, index, result.record)
-            if not fault:
-                states.append(State(index, "done", int(result.record["n_events"]), ""))
+            result = result_of(batch, index, has_to_match=has_to_match)
+            if not result.fault:
+                states.append(State(index, "done", result.record["n_events"], ""))
                 continue
-            states.append(State(index, "broken", 0, fault))
+            if has_to_match:
+                note_fault(batch.out / name, result.fault)
+            states.append(State(index, "broken", 0, result.fault))
         elif name in signs:
             states.append(_running(batch, index, signs[name]))
         else:
@@ -83,21 +87,23 @@ def counts(states: Sequence[State]) -> dict[str, int]:
 def verify(batch: Batch, told: Callable[[int], None] = lambda _: None) -> list[State]:
     """`survey`, and for shards that are done: bytes, provenance, number of events, and every index in the file.
 
+    What is wrong is written down: from then on the shard is broken, until it is made again.
     `told` is called with the number of shards that are checked so far.
     """
     states = []
     for done, state in enumerate(survey(batch)):
         told(done)
         fault = _fault_inside(batch, state.shard) if state.kind == "done" else ""
+        if fault:
+            note_fault(batch.out / batch.name(state.shard), fault)
         states.append(State(state.shard, "broken", 0, fault) if fault else state)
     return states
 
 
 def _fault_inside(batch: Batch, index: int) -> str:
     """What is wrong in the file of a shard that seems to be done."""
-    result = read_result(batch.out / batch.name(index), has_to_match=True)
-    if result.fault:
-        return result.fault
+    if fault := result_of(batch, index, has_to_match=True).fault:
+        return fault
     file = batch.result(index)
     try:
         made_by = read_provenance(file) or {}
@@ -127,13 +133,6 @@ def _names(folder: Path) -> set[str]:
         return {path.name for path in folder.iterdir()}
     except OSError:
         return set()
-
-
-def _of_another_plan(batch: Batch, index: int, record: dict[str, Any]) -> str:
-    shard = batch.manifest.shards[index]
-    if (record["first"], record["end"], record["file"]) == (shard.first, shard.end, batch.file_name(index)):
-        return ""
-    return f"{batch.out / batch.name(index)} is of another manifest: events {record['first']}:{record['end']}"
 
 
 def _running(batch: Batch, index: int, sign: Sign) -> State:

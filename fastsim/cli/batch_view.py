@@ -142,13 +142,18 @@ class Board:
         self._n_failed += bool(answer.error)
         if answer.error:
             name = self._batch.name(answer.shard)
-            err.print(f"{name} failed (exit code {answer.exit_code}): {answer.error}", highlight=False, markup=False)
+            err.print(
+                f"{name} failed (exit code {answer.exit_code}): {answer.error}",
+                highlight=False,
+                markup=False,
+                soft_wrap=True,
+            )
         self._show()
 
     def again(self, answer: Answer, n_tries: int) -> None:
         """A shard is tried again."""
         name = self._batch.name(answer.shard)
-        err.print(f"{name}: {answer.error}; tried again ({n_tries})", highlight=False, markup=False)
+        err.print(f"{name}: {answer.error}; tried again ({n_tries})", highlight=False, markup=False, soft_wrap=True)
 
     def passing(self) -> None:
         """Look at the signs of life now and then."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,7 +15,7 @@ from fastsim.generate.gun import Gun
 from fastsim.generate.pythia import Pythia
 from fastsim.io import hepevt, lhef, root_events
 from fastsim.io.hepmc import TextSource
-from fastsim.io.stream import ByteStream
+from fastsim.io.stream import UNKNOWN, ByteStream
 from fastsim.source import Limits, Range
 
 if TYPE_CHECKING:
@@ -110,6 +111,8 @@ def read_blocks(
             for block in source.blocks(position, events, limits):
                 yield Item(block, bytes_done + block.bytes_read)
             records.append(source.record())
+            if known and records[-1].sha256.startswith(UNKNOWN):  # a URL: whoever reads its last events compares it
+                records[-1] = replace(records[-1], sha256=known[index].sha256)
             if known and records[-1].sha256 != known[index].sha256:
                 raise replaced(name)
             position += records[-1].n_events

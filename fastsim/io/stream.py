@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import re
     from collections.abc import Callable, Iterator
 
+UNKNOWN = "unknown-"  # begins the hash of what was not read to its end, and is no file
 PIECE = 1 << 20
 _STEP = 1 << 16  # compressed bytes at once: at most the text of so many is lost where they are damaged
 _AHEAD = 12  # pieces that may wait to be taken: more than a block of events, so that both cores are busy
@@ -93,7 +94,7 @@ class ByteStream:
         inputs look alike.
         """
         if not self._is_done and not self.is_file:
-            return f"unknown-{uuid.uuid4().hex}"
+            return f"{UNKNOWN}{uuid.uuid4().hex}"
         self._is_closed.set()
         while not self._is_done:
             self._take()

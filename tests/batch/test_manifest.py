@@ -185,7 +185,8 @@ def test_detectors_of_ready_tables(inputs, tmp_path):
     lut = fastsim.build_lut(fastsim.load_detector("alice3_v2"), by_name("pi"))
     write_lut(lut, tmp_path / "pi.lut")
     (tmp_path / "ready.toml").write_text(
-        f'schema_version = 1\nname = "ready"\nsource = "a test"\nb_z = {lut.header.b_z}\n[[tables]]\nspecies = "pi"\nfile = "pi.lut"\n'
+        f'schema_version = 1\nname = "ready"\nsource = "a test"\nb_z = {lut.header.b_z}\n'
+        f'[[tables]]\nspecies = "pi"\nfile = "pi.lut"\n'
         f'sha256 = "{lut.header.sha256}"\n'
     )
     ready = card(f'detector="{tmp_path}/ready.toml"')

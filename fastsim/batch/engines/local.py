@@ -7,7 +7,7 @@ from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, cast
 
 from fastsim import workers
-from fastsim.batch.engines.tasks import Answer, is_worth_a_retry, task_of
+from fastsim.batch.engines.tasks import RETRY, Answer, is_worth_a_retry, task_of
 from fastsim.batch.state import clear_dead
 from fastsim.batch.stop import one_thread_each
 
@@ -79,7 +79,12 @@ class _Crew:
                 process.join()
                 answer, error = Answer(index, error=f"its process died ({_cause(process)})", exit_code=75), None
             else:
-                self._idle.append((process, pipe))
+                if answer is not None and answer.exit_code == RETRY:  # it may be this process, or it was asked to stop
+                    process.kill()
+                    process.join()
+                    pipe.close()
+                else:
+                    self._idle.append((process, pipe))
             if error is not None:
                 raise error
             found.append((answer, n_tries))
@@ -87,8 +92,9 @@ class _Crew:
 
     def dismiss(self) -> None:
         """Ask all to stop; who has done some events keeps them."""
-        for process, _, _ in self.busy.values():
+        for pipe, (process, _, _) in self.busy.items():
             process.terminate()
+            pipe.close()  # nobody takes its answer: it ends
         for process, _ in self._idle:
             process.kill()
         for process in [*(process for process, _, _ in self.busy.values()), *(process for process, _ in self._idle)]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from fastsim.batch.manifest import open_batch
 from fastsim.batch.shard import Worker, exit_code_of
 from fastsim.batch.stop import Stop
-from fastsim.errors import FastsimError
+from fastsim.errors import FastsimError, Terminated
 
 if TYPE_CHECKING:
     from fastsim.batch.manifest import Batch
@@ -59,6 +59,8 @@ class Task:
             worker = _worker(self)
             try:
                 done = worker.run(index)
+            except Terminated as name:
+                return Answer(index, error=f"stopped by {name}", exit_code=RETRY)
             except FastsimError as error:
                 return Answer(index, error=str(error), exit_code=error.exit_code)
             except Exception as error:  # noqa: BLE001  (other shards go on)

@@ -15,7 +15,7 @@ from fastsim.io.inputs import read_blocks
 from fastsim.objects.jets import Jets
 from fastsim.objects.leptons import LeptonOptions, Muons
 from fastsim.rng import Streams
-from fastsim.run import _prepare
+from fastsim.run import prepare
 from fastsim.source import Limits, Range
 from fastsim.summary import Silent, Summary
 from fastsim.workers import map_in_order
@@ -172,7 +172,7 @@ def test_batch_size(ttbar, ttbar_events, batch_size):
 
 def test_two_workers(ttbar, ttbar_events):
     loaded = fastsim.load_card("cms_like")
-    job = _prepare(loaded, [ttbar], Silent(), Summary())
+    job = prepare(loaded, Silent(), Summary())
     with closing(
         read_blocks([ttbar], job.simulation.streams, events=Range(), limits=Limits(4, 10**6), records=[])
     ) as items:

@@ -112,7 +112,9 @@ def test_bytes_read_are_counted_as_they_lie_on_disk(tmp_path):
 
 
 @pytest.mark.parametrize("kind", COMPRESS)
-@pytest.mark.parametrize("behind", [b"HepMC::Version", b"\xff" * 3_000_000, COMPRESS["gz"](b"x")[:9]])
+@pytest.mark.parametrize(
+    "behind", [b"HepMC::Version", b"\xff" * 3_000_000, COMPRESS["gz"](b"x")[:9]], ids=["text", "long", "cut"]
+)
 def test_what_stands_behind_compressed_data_is_not_passed_over(tmp_path, kind, behind):
     path = tmp_path / "events"
     path.write_bytes(COMPRESS[kind](TEXT) + behind)

@@ -307,7 +307,7 @@ def test_standard_input(tmp_path, ttbar):
     [
         (b"", "the file is empty"),
         (b"\n \n", "the file is empty"),
-        (gzip.compress(b""), "the file is empty"),
+        (gzip.compress(b"", mtime=0), "the file is empty"),
         (b"Dear all,\nplease find attached\n", "not a HepMC file: it starts with b'Dear all,\\nplease fin'"),
         (b"abc", "not a HepMC file: it starts with b'abc'"),
         (b'<?xml version="1.0"?>\n', "an XML file: it starts with"),

@@ -40,7 +40,7 @@ lint: $(VENV)/.test
 
 unit: $(VENV)/.test
 	$(BIN)/python -m pytest -n 2 --dist loadfile
-	NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest -q -m "not slow" -n 2 --dist loadfile tests/unit/kernels tests/unit/test_rng.py tests/unit/test_truth.py tests/unit/tracking tests/unit/objects tests/unit/luts \
+	NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest -q -m "not slow" -n 2 --dist loadfile tests/unit/kernels tests/unit/test_rng.py tests/unit/test_truth.py tests/unit/tracking tests/unit/objects tests/unit/devices tests/unit/luts \
 	  tests/unit/io/test_decimal.py tests/unit/io/test_hepmc_text.py tests/unit/generate/test_gun.py
 	NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest -q -k records tests/unit/io/test_nano.py
 

@@ -2,14 +2,17 @@
 
 Tables, flat, with per-event offsets: `event`, `weight` (all weights of the generator), `vertex`, `particle` (both as in the
 generator's record), `track` (candidates for a track: charged, final, of a tracked species), and the objects that modules of
-the card make of them: `electron`, `muon`, `jet`, `jet_constituent`. A column that is not declared cannot be written.
+the card make of them: `electron`, `muon`, `jet`, `jet_constituent`; `cluster`, `tower` (of
+calorimeters). A column that is not declared cannot be written.
 """
 
 from __future__ import annotations
 
 from typing import Literal, NamedTuple, get_args
 
-Table = Literal["event", "weight", "vertex", "particle", "track", "electron", "muon", "jet", "jet_constituent"]
+Table = Literal[
+    "event", "weight", "vertex", "particle", "track", "electron", "muon", "jet", "jet_constituent", "cluster", "tower"
+]  # fmt: skip
 TABLES: tuple[Table, ...] = get_args(Table)
 
 PARAMETERS = ("dca_xy", "dca_z", "phi", "tan_lambda", "q_over_pt")  # the order of every 5-vector and covariance
@@ -170,6 +173,48 @@ MET = Column(
 )
 MET_PHI = Column("met_phi", "event", "float64", "rad", "azimuth of the missing transverse momentum")
 SCALAR_HT = Column("scalar_ht", "event", "float64", "GeV", "sum of the transverse momenta of what was reconstructed")
+
+# What the calorimeters make. The index of a calorimeter is its position among the [[calorimeters]] of the detector file.
+CLUSTER_ENERGY = Column("energy", "cluster", "float64", "GeV", "measured energy of the cluster")
+CLUSTER_SIGMA = Column(
+    "sigma_energy", "cluster", "float64", "GeV", "uncertainty of the energy, if a photon's (ecal) or hadron's"
+)
+CLUSTER_PLACE = tuple(
+    Column(axis, "cluster", "float64", "cm", "measured place on the surface of the calorimeter")
+    for axis in ("x", "y", "z")
+)
+CLUSTER_ETA = Column("eta", "cluster", "float64", "", "pseudorapidity of the place, seen from the origin")
+CLUSTER_PHI = Column("phi", "cluster", "float64", "rad", "azimuth of the place, seen from the origin")
+CLUSTER_TIME = Column("time", "cluster", "float64", "ns", "measured time, NaN if the calorimeter measures none")
+CLUSTER_N_CELLS = Column("n_cells", "cluster", "int32", "", "cells that belong to the cluster by half or more")
+CLUSTER_CALORIMETER = Column("calorimeter", "cluster", "int8", "", "position among the detector's calorimeters")
+CLUSTER_IS_HCAL = Column("is_hcal", "cluster", "bool", "", "in a hadronic calorimeter")
+CLUSTER_TRACK = Column(
+    "track_index", "cluster", "int32", "", "position of the nearest linked track in its event, -1 if none"
+)
+CLUSTER_DISTANCE = Column(
+    "track_distance", "cluster", "float64", "cm", "between that track and the cluster, NaN if none"
+)
+CLUSTER_NEUTRAL = Column(
+    "neutral_energy", "cluster", "float64", "GeV", "energy that tracks do not explain, 0 if not significant"
+)
+CLUSTER_PARTICLE = Column(
+    "particle_index", "cluster", "int32", "", "position in its event of the particle that left most of the energy"
+)
+CLUSTER_EM_TRUE = Column(
+    "em_fraction_true", "cluster", "float64", "", "share of the energy that photons and electrons brought in"
+)
+CLUSTER = (
+    CLUSTER_ENERGY, CLUSTER_SIGMA, *CLUSTER_PLACE, CLUSTER_ETA, CLUSTER_PHI, CLUSTER_TIME, CLUSTER_N_CELLS,
+    CLUSTER_CALORIMETER, CLUSTER_IS_HCAL, CLUSTER_TRACK, CLUSTER_DISTANCE, CLUSTER_NEUTRAL, CLUSTER_PARTICLE, CLUSTER_EM_TRUE,
+)  # fmt: skip
+TOWER = (
+    Column("energy", "tower", "float64", "GeV", "energy of the tower, sum of the two"),
+    Column("em_energy", "tower", "float64", "GeV", "measured by electromagnetic calorimeters"),
+    Column("had_energy", "tower", "float64", "GeV", "measured by hadronic calorimeters"),
+    Column("eta", "tower", "float64", "", "pseudorapidity of the tower's centre"),
+    Column("phi", "tower", "float64", "rad", "azimuth of the tower's centre"),
+)
 
 
 def _declared() -> frozenset[Column]:

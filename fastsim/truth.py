@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fastsim.cards.schema import Truth
-    from fastsim.columns import Table
+    from fastsim.columns import Column, Table
     from fastsim.events import Columns
 
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 def select_truth(batch: EventBatch, truth: Truth) -> EventBatch:
     """The batch with what is kept of its particles and vertices.
 
-    `track.particle_index` follows, and is -1 where a track's particle is not kept.
+    `track.particle_index` and `cluster.particle_index` follow, and are -1 where the particle is not kept.
     """
     if truth == "all":
         return batch
@@ -52,8 +52,9 @@ def select_truth(batch: EventBatch, truth: Truth) -> EventBatch:
         **batch.offsets,
         **{table: np.concatenate([[0], np.cumsum(mask)])[batch.offsets[table]] for table, mask in kept.items()},
     }
-    if c.PARTICLE_INDEX in batch:
-        columns[c.PARTICLE_INDEX] = _new_index(batch, keep, offsets)
+    for column in (c.PARTICLE_INDEX, c.CLUSTER_PARTICLE):
+        if column in batch:
+            columns[column] = _new_index(batch, column, keep, offsets)
     return EventBatch(offsets, columns)
 
 
@@ -76,11 +77,11 @@ def _keep(batch: EventBatch, truth: Truth) -> NDArray[np.bool_]:
 
 
 def _new_index(
-    batch: EventBatch, keep: NDArray[np.bool_], offsets: Mapping[Table, NDArray[np.int64]]
+    batch: EventBatch, column: Column, keep: NDArray[np.bool_], offsets: Mapping[Table, NDArray[np.int64]]
 ) -> NDArray[np.int32]:
-    """Where the tracks' particles are now."""
-    events = batch.event_index("track")
-    rows = batch.offsets["particle"][events] + batch[c.PARTICLE_INDEX]
+    """Where the particles of tracks or clusters are now."""
+    events = batch.event_index(column.table)
+    rows = batch.offsets["particle"][events] + batch[column]
     position = np.cumsum(keep)[rows] - 1 - offsets["particle"][events]
     return np.where(keep[rows], position, -1).astype(np.int32)
 

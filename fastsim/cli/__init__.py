@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from fastsim.cli import batch, card, convert, detector, doctor, inspect, lut, merge, plugins, run, warmup
+from fastsim.cli import batch, card, convert, detector, doctor, inspect, lut, merge, pid, plugins, run, warmup
 from fastsim.cli.console import INTERRUPTED, err
 from fastsim.errors import FastsimError, OutputError, Terminated, cannot_write
 
@@ -29,6 +29,7 @@ app.command("inspect")(inspect.inspect)
 app.command("merge")(merge.merge)
 app.command("convert")(convert.convert)
 app.add_typer(batch.app, name="batch")
+app.add_typer(pid.app, name="pid")
 app.add_typer(plugins.app, name="plugins")
 app.command("warmup")(warmup.warmup)
 app.command("doctor")(doctor.doctor)

@@ -109,6 +109,21 @@ def import_(
     out.print(f"{path}: look at it with `fastsim detector check {path}`", highlight=False, markup=False)
 
 
+@app.command("import-muon")
+def import_muon(
+    source: Annotated[Path, typer.Argument(help="ROOT file with THnSparse mAccEffMuonPID_<muon|pion|kaon|proton>.")],
+    path: Annotated[Path, typer.Option("--out", "-o", help="Table to write (.npz), for a detector's [[muon]].")],
+    overwrite: Overwrite = False,
+) -> None:
+    """Translate DelphesO2's table of muon identification in (eta, p, production z, multiplicity)."""
+    from fastsim.devices.muon_table import muon_tables_of_root, write_muon_tables
+    from fastsim.io.rootio import refuse_existing
+
+    refuse_existing(path, overwrite=overwrite, inputs=[source])
+    write_muon_tables(muon_tables_of_root(source), path)
+    out.print(str(path), highlight=False, markup=False)
+
+
 @app.command()
 def new(
     name: Annotated[str, typer.Argument(help="Name of the detector.")],

@@ -11,8 +11,13 @@ from pydantic import Field
 
 from fastsim import resources, toml
 from fastsim.detector import geometry
-from fastsim.detector.devices import Calorimeter, Dedx, Rich, Tof
+from fastsim.detector.devices import Calorimeter, Dedx, Muon, Preshower, Rich, Tof
+from fastsim.detector.devices.calorimeter import faults_of_calorimeters
+from fastsim.detector.devices.dedx import faults_of_dedx
+from fastsim.detector.devices.muon import faults_of_muons
 from fastsim.detector.devices.place import faults_of_places
+from fastsim.detector.devices.rich import faults_of_riches
+from fastsim.detector.devices.tof import faults_of_tof
 from fastsim.detector.formulas import faults_of_formulas
 from fastsim.kernels.conventions import Convention, Electrons, EnergyLoss, Straggling
 from fastsim.species import NAMES
@@ -166,6 +171,8 @@ class Detector(toml.Strict):
     rich: Annotated[list[Rich], Field(default_factory=list, description="ring-imaging Cherenkov detectors")]
     dedx: Annotated[list[Dedx], Field(default_factory=list, description="layers that measure energy loss")]
     calorimeters: Annotated[list[Calorimeter], Field(default_factory=list, description="calorimeters")]
+    muon: Annotated[list[Muon], Field(default_factory=list, description="muon identification")]
+    preshower: Annotated[list[Preshower], Field(default_factory=list, description="preshowers")]
     r_edges: Annotated[
         list[float] | None,
         Field(
@@ -195,6 +202,11 @@ class Detector(toml.Strict):
         if kinds == ["formulas"] and "r_edges" not in data:
             yield ("r_edges",), "missing: with formulas it says up to which production radius there are tracks"
         yield from faults_of_places(data, ("tof", "rich", "calorimeters"))
+        yield from faults_of_calorimeters(data)
+        yield from faults_of_tof(data)
+        yield from faults_of_riches(data)
+        yield from faults_of_dedx(data)
+        yield from faults_of_muons(data)
         yield from geometry.faults_of_edges(data.get("r_edges"))
         yield from geometry.faults_of_layers(data)
         yield from faults_of_formulas(data.get("formulas"))
@@ -205,4 +217,5 @@ def load_detector(name: str | Path, *, where: str = "") -> Detector:
     path = resources.find("detectors", str(name), where=where)
     detector = toml.validate(Detector, toml.read(path))
     tables = [table.model_copy(update={"file": str(path.parent / table.file)}) for table in detector.tables]
-    return detector.model_copy(update={"tables": tables})
+    muon = [m.model_copy(update={"table": str(path.parent / m.table)}) if m.table else m for m in detector.muon]
+    return detector.model_copy(update={"tables": tables, "muon": muon})

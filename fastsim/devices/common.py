@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 import numpy as np
 
 from fastsim.columns import Column
+from fastsim.errors import CardError
 from fastsim.species import SPECIES
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
+
+class Named(Protocol):
+    """What has a name."""
+
+    @property
+    def name(self) -> str:
+        """Of the device."""
+        ...
+
+
+D = TypeVar("D", bound=Named)
+NOT_MEASURED: Final = "; NaN where not measured"
 N_SPECIES: Final = len(SPECIES)
 MASSES: Final = np.array([species.mass for species in SPECIES])  # GeV, in the order of `species.SPECIES`
 CHARGES: Final = np.array([float(species.charge) for species in SPECIES])  # e, absolute
@@ -24,15 +39,32 @@ def is_measured(device: str) -> Column:
 
 def n_sigma(device: str) -> Column:
     """(measured - expected) / uncertainty for the nine hypotheses, in the order of `species.SPECIES`."""
-    text = f"(measured - expected) / uncertainty in {device}, for each species in the order of fastsim.species.SPECIES"
+    text = f"(measured - expected) / uncertainty in {device}, for each species of fastsim.species.SPECIES{NOT_MEASURED}"
     return Column(f"{device}_n_sigma", "track", "float64", "", text, (N_SPECIES,))
+
+
+def log_likelihood(device: str) -> Column:
+    """Ln of the likelihood of what was measured, for the nine hypotheses, up to a constant that they share."""
+    text = f"ln of the likelihood of what {device} measured, for each species of fastsim.species.SPECIES{NOT_MEASURED}"
+    return Column(f"{device}_log_likelihood", "track", "float64", "", text, (N_SPECIES,))
 
 
 def of_track(device: str, name: str, unit: str, doc: str, shape: tuple[int, ...] = ()) -> Column:
     """A number that a device measures of a track."""
-    return Column(f"{device}_{name}", "track", "float64", unit, doc, shape)
+    return Column(f"{device}_{name}", "track", "float64", unit, doc + NOT_MEASURED, shape)
 
 
 def momenta(p_over_z: NDArray[np.float64]) -> NDArray[np.float64]:
     """Momenta [GeV] (n, 9) of tracks of rigidity `p_over_z` (n,) [GeV/e] for each hypothesis: what bends is p/z."""
     return np.asarray(p_over_z[:, None] * CHARGES)
+
+
+def chosen(module: str, kind: str, devices: Sequence[D], names: Sequence[str] | None) -> list[D]:
+    """The devices of these names, or all; raises CardError if there are none, or not that one."""
+    there = ", ".join(device.name for device in devices)
+    if not devices:
+        raise CardError([f"module {module!r}: the detector has no [[{kind}]]"], hint="add one to the detector file")
+    missing = sorted(set(names or []) - {device.name for device in devices})
+    if missing:
+        raise CardError([f"module {module!r}: devices: no [[{kind}]] called {missing[0]!r} (there are: {there})"])
+    return [device for device in devices if names is None or device.name in names]

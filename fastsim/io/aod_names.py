@@ -33,6 +33,7 @@ JOINED = (
     (
         "track", "trackcov", "trackextra", "mctracklabel", "tracksalice3", "trackdca", "trackdcacov", "tracksextraa3",
         "upgradetof", "upgradetofmc", "upgradetofexpt", "upgraderich", "upgraderichsig", "upgradetrksig", "upgradetrkpid",
+        "fastsimpid",
     ),
     ("collision", "mccollisionlabel", "collalice3"),
     ("fwdtrack", "fwdtrackcov", "mcfwdtracklabel"),

@@ -155,7 +155,10 @@ class Frame:
             bad = tools.by_row(tools.out_of_range(values, n, 0 if is_needed else -1))
             self.report.add(f"{label}: rows of {target}" + ", or -1" * (not is_needed), bad, where, values, rows)
             return
-        rules = [tools.FINITE] if values.dtype.kind == "f" else []
+        finite = (
+            tools.NOT_INFINITE if table == "fastsimpid" else tools.FINITE
+        )  # NaN: a device did not measure the track
+        rules = [finite] if values.dtype.kind == "f" else []
         if branch.name in RULES:
             rules.append(RULES[branch.name])
         if branch.name.startswith("fRho") and table in COVARIANCES:

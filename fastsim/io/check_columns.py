@@ -24,6 +24,8 @@ LINKS: dict[Column, Table] = {
     c.MUON_TRACK: "track",
     c.CONSTITUENT_JET: "jet",
     c.CONSTITUENT_TRACK: "track",
+    c.CLUSTER_TRACK: "track",
+    c.CLUSTER_PARTICLE: "particle",
 }
 RULES: dict[Column, tools.Rule] = {c.PDG: tools.NOT_ZERO, c.PT: tools.NOT_NEGATIVE}
 
@@ -57,8 +59,11 @@ def _check_group(group: Group, first: int, report: tools.Report) -> None:
                 report.unchecked[name] = f"the file has no table {LINKS[column]}"
             continue
         rules = [RULES[column]] if column in RULES else []
-        if values.dtype.kind == "f":  # of an event's numbers NaN says that they are not known
-            rules.append(tools.NOT_INFINITE if column.table == "event" else tools.FINITE)
+        if (
+            values.dtype.kind == "f"
+        ):  # of an event's numbers NaN says that they are not known, of others where the column says so
+            may_be_nan = column.table == "event" or "NaN" in column.doc
+            rules.append(tools.NOT_INFINITE if may_be_nan else tools.FINITE)
         for rule, is_bad in rules:
             found = tools.by_row(is_bad(values))
             if column.table == "track":  # candidates that are not reconstructed have no values

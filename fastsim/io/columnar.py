@@ -79,7 +79,9 @@ def units(output: Output, devices: Sequence[Column] = ()) -> dict[str, str]:
 
 def is_written(column: Column, output: Output) -> bool:
     """Whether a column goes to the file; without truth there are no generated particles, and no links to them."""
-    return output.truth != "none" or (column.table not in {"particle", "vertex"} and column != c.PARTICLE_INDEX)
+    return output.truth != "none" or (
+        column.table not in {"particle", "vertex"} and column not in {c.PARTICLE_INDEX, c.CLUSTER_PARTICLE}
+    )
 
 
 class ColumnarWriter(ABC):

@@ -25,11 +25,16 @@ def reach_1(
             return nowhere
         z_there = math.copysign(position, tan_lambda)
         s = (z_there - z) / tan_lambda
+        # Most tracks miss most devices: found out cheaply first. The chord of half a turn is 2 / pi of the arc or more.
+        if abs(c) * s > math.pi or 2.0 / math.pi * s > high + math.sqrt(u * u + v * v):
+            return nowhere
         u_there, v_there = turn_1(u, v, c, s)
         r = math.sqrt(u_there * u_there + v_there * v_there)
-        return (s, r, z_there) if abs(c) * s <= math.pi and low <= r <= high else nowhere
-    if u * u + v * v >= position * position:
+        return (s, r, z_there) if low <= r <= high else nowhere
+    shortest = position - math.sqrt(u * u + v * v)
+    if shortest <= 0.0 or abs(tan_lambda) * shortest > high + abs(z):
         return nowhere
     s = arc_to_cylinder_1(u, v, c, position, 1.0)
     z_there = z + tan_lambda * s
-    return (s, position, z_there) if abs(z_there) <= high else nowhere
+    # A start on its way in may come out behind the half turn, which the arc's formula takes for one before the start.
+    return (s, position, z_there) if s >= 0.0 and abs(z_there) <= high else nowhere

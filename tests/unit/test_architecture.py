@@ -14,7 +14,7 @@ PACKAGE = Path(fastsim.__file__).parent
 ROOMS = [
     "units", "errors", "resources", "jit", "species", "rng", "columns", "toml", "events", "source", "kernels",
     "generate", "detector", "luts", "cards", "module", "tracking", "devices", "objects", "truth", "io", "plugins", "pipeline",
-    "provenance", "workers", "summary", "run", "merge", "batch", "cli", "__main__",
+    "provenance", "workers", "summary", "run", "merge", "batch", "pid", "cli", "__main__",
 ]  # fmt: skip
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 

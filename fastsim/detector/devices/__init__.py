@@ -2,8 +2,9 @@
 
 from fastsim.detector.devices.calorimeter import Calorimeter
 from fastsim.detector.devices.dedx import Dedx
+from fastsim.detector.devices.muon import Muon, Preshower
 from fastsim.detector.devices.place import Place
 from fastsim.detector.devices.rich import Rich
 from fastsim.detector.devices.tof import Tof
 
-__all__ = ["Calorimeter", "Dedx", "Place", "Rich", "Tof"]
+__all__ = ["Calorimeter", "Dedx", "Muon", "Place", "Preshower", "Rich", "Tof"]

@@ -60,6 +60,13 @@ min_radius = 0.0              # cm, that a track's helix must reach
 
 # [tracking.occupancy]        # wrong hits at high multiplicity, as in DelphesO2's table maker
 # average_rapidity = 0.45
+
+# What identifies particles: docs/pid.md. [[rich]], [[dedx]], [[muon]], [[preshower]] and [[calorimeters]] have pages of their own.
+# [[tof]]
+# name = "tof"                # names its columns
+# r = 110.0                   # or z, r_min and r_max; outside the tracker
+# half_length = 150.0
+# sigma_ps = 30.0
 """  # noqa: E501
 
 

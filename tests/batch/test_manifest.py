@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -168,8 +169,7 @@ def test_packed_batches_work_where_nothing_else_is(inputs, tmp_path):
     shutil.rmtree(batch.folder)
     hidden = [path.rename(path.with_suffix(".hidden")) for path in inputs]
     try:
-        python = shutil.which("python")
-        environment = {**os.environ, "FASTSIM": f"{python} -m fastsim"}
+        environment = {**os.environ, "FASTSIM": f"{sys.executable} -m fastsim"}
         subprocess.run(
             [home / "run.sh", "0", "1"], env=environment, cwd=tmp_path, check=True, capture_output=True, timeout=120
         )

@@ -320,6 +320,9 @@ def prepare(
     way = provenance.way(
         loaded, luts, _plugins_used(loaded), records, FORMATS[output.format].units(output, pipeline.makes)
     )
+    models = {module.name: getattr(module, "fingerprint", None) for module in pipeline.modules}
+    if any(models.values()):
+        way["models"] = {name: found for name, found in models.items() if found}
     return Job(luts, Simulation(pipeline, streams, loaded.card.beam_spot, pile_up, minimum_bias, truth), way)
 
 

@@ -1,4 +1,4 @@
-"""`fastsim card`: check, show and make cards."""
+"""`fastsim card`: check, show, make and import cards."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from fastsim.cli.console import out, print_json
+from fastsim.cli.console import out, print_json, print_uncut
 from fastsim.cli.files import write_text
 from fastsim.errors import CardError, UsageError
 
-app = typer.Typer(help="Check, show and make cards.", no_args_is_help=True)
+app = typer.Typer(help="Check, show, make and import cards.", no_args_is_help=True)
 
 
 @app.command()
@@ -92,6 +92,45 @@ def new(
     ]
     write_text(path, "\n".join(text))
     out.print(f"{path}: edit it, then `fastsim card check {path}`", highlight=False, markup=False)
+
+
+@app.command("import")
+def import_(
+    source: Annotated[Path, typer.Argument(help="Delphes card (.tcl).")],
+    path: Annotated[
+        Path, typer.Option("--out", "-o", help="Card to write; its detector goes beside it, as <name>_detector.toml.")
+    ],
+    pile_up: Annotated[
+        str | None, typer.Option("--pile-up", help="File of minimum-bias events, for cards with pile-up.")
+    ] = None,
+    lenient: Annotated[
+        bool, typer.Option("--lenient", help="Correct what can be corrected in layer tables, and list it.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the list as JSON.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
+) -> None:
+    """Translate a Delphes card; what became of each of its modules is listed, here and at the head of both files."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from fastsim.importers import import_card
+    from fastsim.io.rootio import refuse_existing
+
+    detector = path.with_name(f"{path.stem}_detector.toml")
+    for one in (path, detector):
+        refuse_existing(one, overwrite=overwrite, inputs=[source])
+    found = import_card(source, name=path.stem, detector_file=detector.name, pile_up=pile_up, lenient=lenient)
+    write_text(detector, found.detector)
+    write_text(path, found.card)
+    if json:
+        print_json([row._asdict() for row in found.rows])
+        return
+    table = Table("module", "", "what became of it")
+    for row in found.rows:
+        name = row.name if row.kind in {row.name, ""} else f"{row.kind} {row.name}"
+        table.add_row(*(Text(text) for text in (" ".join(filter(None, (name, row.place))), row.status, row.text)))
+    print_uncut(table)
+    out.print(f"{path}, {detector}: check them with `fastsim card check {path}`", highlight=False, markup=False)
 
 
 def _leaves(value: Any, path: tuple[str | int, ...]) -> Any:

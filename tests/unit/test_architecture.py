@@ -12,9 +12,9 @@ import fastsim
 PACKAGE = Path(fastsim.__file__).parent
 # From the ground up, as in ARCHITECTURE.md.
 ROOMS = [
-    "units", "errors", "resources", "jit", "species", "rng", "columns", "toml", "events", "source", "kernels",
-    "generate", "detector", "luts", "cards", "module", "tracking", "devices", "objects", "truth", "io", "plugins", "pipeline",
-    "provenance", "workers", "summary", "run", "merge", "batch", "pid", "cli", "__main__",
+    "units", "errors", "resources", "jit", "species", "rng", "columns", "toml", "events", "source", "kernels", "generate",
+    "detector", "luts", "cards", "module", "learned", "tracking", "devices", "objects", "importers", "truth", "io",
+    "plugins", "pipeline", "provenance", "workers", "summary", "run", "merge", "batch", "pid", "cli", "__main__",
 ]  # fmt: skip
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 

@@ -41,6 +41,7 @@ def test_the_installed_wheel_finds_its_card(tmp_path):
         archive.extractall(tmp_path / "site")
     assert len([name for name in names if name.startswith("fastsim/_data/luts/") and name.endswith(".lut")]) == 9
     assert {"fastsim/cards/card.schema.json", "fastsim/detector/detector.schema.json"} <= set(names)
+    assert {"fastsim/models/rich_alice3.onnx", "fastsim/models/rich_alice3.json"} <= set(names)
     assert not [name for name in names if name.startswith("tests/")]
     program = (
         "import fastsim; c = fastsim.load_card('alice3'); print(fastsim.__file__, c.path, c.detector.name, sep='\\n')"

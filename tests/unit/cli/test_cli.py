@@ -58,6 +58,7 @@ def test_the_commands_are_these():
         "card check",
         "card show",
         "card schema",
+        "card import",
         "card new",
         "detector show",
         "detector plot",

@@ -107,7 +107,7 @@ def test_nan_where_there_is_none_and_no_warning():
         ("not " * 1200 + "1", "nested too deeply"),
         ("-" * 4900 + "1", "not a formula ("),
         ("(" * 2000 + "1" + ")" * 2000, "not a formula (too many nested parentheses"),
-        ("1 + " * 2000 + "1", "longer than 5000 characters"),
+        ("1 + " * 30000 + "1", "longer than 100000 characters"),
         ("1" * 4999, "not a formula (Exceeds the limit"),
         ("1" + "0" * 400, ""),
     ],

@@ -159,8 +159,8 @@ def test_the_level_is_chosen_and_truth_is_read_only_where_light_depends_on_it(tm
         assert isinstance(module, RichCounters)
         assert module.makes == columns_of("rich")
         assert (c.TRUE[0] in module.needs) == (level == "detailed")
-    with pytest.raises(CardError, match="level: must be 'parametric' or 'detailed'"):
-        make_modules(card_of(tmp_path, 'level = "learned"'))
+    with pytest.raises(CardError, match="level: must be 'parametric', 'detailed' or 'learned'"):
+        make_modules(card_of(tmp_path, 'level = "guessed"'))
 
 
 # --- optics -------------------------------------------------------------------------------------------------------------------

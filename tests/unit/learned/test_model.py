@@ -96,7 +96,9 @@ def test_a_model_survives_the_way_to_another_process(tmp_path):
     values, event_id, index = rows(10)
     sent = pickle.loads(pickle.dumps(model))
     assert sent._session is None
-    assert np.array_equal(sent.run(values, event_id, index, KEY).values["a"], model.run(values, event_id, index, KEY).values["a"])
+    assert np.array_equal(
+        sent.run(values, event_id, index, KEY).values["a"], model.run(values, event_id, index, KEY).values["a"]
+    )
 
 
 def test_sessions_have_one_thread(tmp_path):
@@ -126,7 +128,9 @@ def test_rows_outside_can_end_the_run(tmp_path):
     model = load_model(write(tmp_path, inputs=inputs))
     values, event_id, index = rows(4)
     values["pt"][1] = 200.0
-    with pytest.raises(PluginError, match=r"toy.onnx: pt = 200 GeV is outside what the model was trained for, 0 to 100\nhint: choose"):
+    with pytest.raises(
+        PluginError, match=r"toy.onnx: pt = 200 GeV is outside what the model was trained for, 0 to 100\nhint: choose"
+    ):
         model.run(values, event_id, index, KEY)
 
 
@@ -156,12 +160,19 @@ RATIO = numpy_helper.from_array(np.float32(0.5), "ratio")
 
 def dropout(*flag):
     nodes = graph().graph.node
-    return [nodes[0], helper.make_node("Dropout", ["all", *flag], ["kept"]), helper.make_node("MatMul", ["kept", "weights"], ["out"])]
+    return [
+        nodes[0],
+        helper.make_node("Dropout", ["all", *flag], ["kept"]),
+        helper.make_node("MatMul", ["kept", "weights"], ["out"]),
+    ]
 
 
 def noisy(kind, **more):
     nodes = graph().graph.node
-    return [*nodes, helper.make_node(kind, *([["out"]] if kind.endswith("Like") or kind == "Bernoulli" else [[]]), ["z"], **more)]
+    return [
+        *nodes,
+        helper.make_node(kind, *([["out"]] if kind.endswith("Like") or kind == "Bernoulli" else [[]]), ["z"], **more),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -179,10 +190,8 @@ def noisy(kind, **more):
 def test_graphs_with_random_numbers_are_refused(tmp_path, nodes, names):
     weights = list(graph().graph.initializer)
     path = write(tmp_path, graph(nodes, initializers=[*weights, RATIO, TRUE]))
-    assert problems(path, tmp_path) == [
-        f"toy.onnx: draws random numbers in the graph: {names}; they must be an input (noise), so that batches and workers cannot "
-        "change results"
-    ]
+    why = "they must be an input (noise), so that batches and workers cannot change results"
+    assert problems(path, tmp_path) == [f"toy.onnx: draws random numbers in the graph: {names}; {why}"]
 
 
 def test_random_numbers_are_found_in_branches_and_functions(tmp_path):
@@ -224,6 +233,33 @@ def test_other_ways_for_a_graph_to_surprise_are_refused(tmp_path):
         (external, "keeps weights in other files, which its sha256 does not know: save it as one file"),
     ):
         assert f"toy.onnx: {text}" in problems(write(tmp_path, net), tmp_path)
+
+
+def test_graphs_whose_rows_change_each_other_are_refused(tmp_path):
+    mean = [
+        helper.make_node("Concat", ["features", "noise"], ["all"], axis=1),
+        helper.make_node("ReduceMean", ["all"], ["m"], axes=[0], keepdims=1),
+        helper.make_node("Sub", ["all", "m"], ["x"]),
+        helper.make_node("MatMul", ["x", "weights"], ["out"]),
+    ]
+    assert problems(write(tmp_path, graph(mean)), tmp_path) == [
+        "toy.onnx: outputs: out of a row changes with the other rows of its batch"
+    ]
+
+
+def test_graphs_that_fail_at_work_or_give_another_shape_are_refused(tmp_path):
+    free = helper.make_tensor_value_info("out", TensorProto.FLOAT, ["rows", "columns"])
+    few = [*graph().graph.node[:1], helper.make_node("MatMul", ["all", "narrow"], ["out"])]
+    narrow = numpy_helper.from_array(WEIGHTS[:, :1], "narrow")
+    assert problems(write(tmp_path, graph(few, outputs=[free], initializers=[narrow])), tmp_path) == [
+        "toy.onnx: outputs: out of 128 rows has shape (128, 1), the sidecar (128, 2)"
+    ]
+    shape = numpy_helper.from_array(np.array([10, 2]), "shape")
+    nodes = [*graph().graph.node[:1], helper.make_node("MatMul", ["all", "weights"], ["y"])]
+    fixed = [*nodes, helper.make_node("Reshape", ["y", "shape"], ["out"])]
+    weights = list(graph().graph.initializer)
+    (problem,) = problems(write(tmp_path, graph(fixed, outputs=[free], initializers=[*weights, shape])), tmp_path)
+    assert problem.startswith("toy.onnx: onnxruntime cannot run it (")
 
 
 @pytest.mark.parametrize(
@@ -279,7 +315,10 @@ def test_files_that_are_not_there_or_not_what_they_say(tmp_path):
 
 def test_unknown_names_list_what_ships():
     for name in ("nothing", "pyproject.toml"):
-        with pytest.raises(CardError, match=f"module 'm': model: no such model: {name}\nhint: shipped: .*; or give the path of an .onnx"):
+        with pytest.raises(
+            CardError,
+            match=f"module 'm': model: no such model: {name}\nhint: shipped: .*; or give the path of an .onnx",
+        ):
             find_model(name, where="module 'm': model")
 
 
@@ -308,13 +347,17 @@ def test_sidecars_are_checked(tmp_path, change, text):
     table = json.loads(path.with_suffix(".json").read_text())
     change(table)
     path.with_suffix(".json").write_text(json.dumps(table))
-    assert any(problem.startswith(f"toy.json: {text}") for problem in problems(path, tmp_path)), problems(path, tmp_path)
+    assert any(problem.startswith(f"toy.json: {text}") for problem in problems(path, tmp_path)), problems(
+        path, tmp_path
+    )
 
 
 @pytest.mark.parametrize("package", ["onnx", "onnxruntime"])
 def test_missing_packages_are_named(tmp_path, monkeypatch, package):
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(UsageError, match=rf"trained models need the package {package}\nhint: pip install 'fastsim\[ml\]'"):
+    with pytest.raises(
+        UsageError, match=rf"trained models need the package {package}\nhint: pip install 'fastsim\[ml\]'"
+    ):
         load_model(write(tmp_path))
 
 

@@ -29,7 +29,9 @@ _FUNCTIONS: Final[dict[str, tuple[Callable[..., Any], int]]] = {
     **{name: (getattr(np, name), 1) for name in ("sqrt", "exp", "log", "log10", "sin", "cos", "tan", "sinh", "cosh", "tanh")},
     "abs": (np.abs, 1), "min": (np.minimum, 2), "max": (np.maximum, 2), "hypot": (np.hypot, 2),
 }  # fmt: skip
-_LONGEST = 100_000  # characters: above the resolution tables of Delphes' cards (20 kB), far below what exhausts the parser
+_LONGEST = (
+    100_000  # characters: above the resolution tables of Delphes' cards (20 kB), far below what exhausts the parser
+)
 
 
 class FormulaError(ValueError):

@@ -1,32 +1,115 @@
-"""What devices measure, in AO2D: under the names of ALICE 3's on-the-fly tasks where they have one, and under our own.
+"""What devices measure, in AO2D: under the names of ALICE 3's on-the-fly tasks where they have one, and all under our own.
 
-A row of each tree is a track. Sources: O2Physics ALICE3/DataModel/OTFTOF.h, OTFRICH.h and tracker PID tables of 2026.
+A row of each tree is a track. Sources: O2Physics (04410847) ALICE3/DataModel/OTFTOF.h, OTFRICH.h for the names (ps and cm), and
+ALICE3/TableProducer/OTF/onTheFlyTofPid.cxx, onTheFlyRichPid.cxx for what stands where nothing was measured.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from fastsim.io.aod_tables import Branch, Tree
 from fastsim.species import SPECIES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
 
     from fastsim.columns import Column
+    from fastsim.io.aod_frame import Frame
 
 OWN = "O2fastsimpid"
+NO_TIME, NO_LENGTH, NO_TOF, NO_RICH = -999.0, -100.0, -100.0, -1000.0  # the tasks' missing values
+_PS = 1e3  # of a ns
+_LONG = ("Electron", "Muon", "Pion", "Kaon", "Proton", "Deuteron", "Triton", "Helium3", "Alpha")
+_SHORT = ("El", "Mu", "Pi", "Ka", "Pr", "De", "Tr", "He3", "Al")
+_TOF = (("itof", "Inner"), ("otof", "Outer"))  # our devices, and theirs
+_RICH = "rich"
 
 
 def trees_of_devices(devices: Sequence[Column]) -> dict[str, Tree]:
     """Trees by name; none without devices."""
     if not devices:
         return {}
-    return {OWN: Tree("track", tuple(branch for column in devices for branch in _branches(column)))}
+    known = {column.name: column for column in devices}
+    return {
+        **_tof_trees(known),
+        **_rich_trees(known),
+        OWN: Tree("track", tuple(branch for column in devices for branch in _branches(column))),
+    }
+
+
+def _tof_trees(known: dict[str, Column]) -> dict[str, Tree]:
+    """UPGRADETOF and UPGRADETOFEXPT, if a module "tof" serves their layers."""
+    if "tof_event_time" not in known or not any(f"{device}_n_sigma" in known for device, _ in _TOF):
+        return {}
+    measured = [
+        _number("fTOFEventTime", "ps", known["tof_event_time"], NO_TIME, _PS),
+        _number("fTOFEventTimeErr", "ps", known["tof_sigma_event_time"], NO_TIME, _PS),
+    ]
+    expected = []
+    for device, place in _TOF:
+        scores, times = known.get(f"{device}_n_sigma"), known.get(f"{device}_time_expected")
+        for k, name in enumerate(_LONG):
+            measured.append(_number(f"fNSigma{name}{place}TOF", "", scores, NO_TOF, index=k))
+        time, length = known.get(f"{device}_time"), known.get(f"{device}_length")
+        measured.append(
+            Branch(
+                f"f{place}TOFTrackTimeReco", "float32", "ps", _minus(time, known["tof_event_time"]) if time else NO_TIME
+            )
+        )
+        measured.append(_number(f"f{place}TOFTrackLengthReco", "cm", length, NO_LENGTH))
+        expected += [
+            _number(f"f{place}TOFExpectedTime{name}", "ps", times, NO_TIME, _PS, k) for k, name in enumerate(_SHORT)
+        ]
+    return {"O2upgradetof": Tree("track", tuple(measured)), "O2upgradetofexpt": Tree("track", tuple(expected))}
+
+
+def _rich_trees(known: dict[str, Column]) -> dict[str, Tree]:
+    """UPGRADERICH and UPGRADERICHSIG, of the barrel."""
+    if f"{_RICH}_n_sigma" not in known:
+        return {}
+    scores, has_ring = known[f"{_RICH}_n_sigma"], known[f"{_RICH}_has_ring"]
+    expected = known[f"{_RICH}_angle_expected"]
+    signals = [Branch("fHasSig", "bool", "", lambda frame: frame.track(has_ring))]
+    signals += [
+        Branch(f"fHasSig{name}", "bool", "", lambda frame, k=k: np.isfinite(frame.track(expected)[:, k]))  # type: ignore[misc]
+        for k, name in enumerate(_SHORT)
+    ]
+    signals.append(Branch("fHasSigInGas", "bool", "", 0))
+    rings = [_number(f"fNSigma{name}Rich", "", scores, NO_RICH, index=k) for k, name in enumerate(_LONG)]
+    return {"O2upgraderich": Tree("track", tuple(rings)), "O2upgraderichsig": Tree("track", tuple(signals))}
+
+
+def _number(
+    name: str, unit: str, column: Column | None, missing: float, factor: float = 1.0, index: int | None = None
+) -> Branch:
+    """A column, or one hypothesis of it, with their missing value for NaN, and everywhere without such a device."""
+    if column is None:
+        return Branch(name, "float32", unit, missing)
+
+    def values(frame: Frame) -> NDArray[np.float64]:
+        found = frame.track(column) if index is None else frame.track(column)[:, index]
+        return np.where(np.isnan(found), missing, factor * found)
+
+    return Branch(name, "float32", unit, values)
+
+
+def _minus(time: Column, start: Column) -> Callable[[Frame], NDArray[np.float64]]:
+    """Measured times with the event time subtracted [ps]."""
+
+    def values(frame: Frame) -> NDArray[np.float64]:
+        found = _PS * (frame.track(time) - frame.track(start))
+        return np.where(np.isnan(found), NO_TIME, found)
+
+    return values
 
 
 def _branches(column: Column) -> list[Branch]:
-    """Branches of a column: one, or one a hypothesis."""
+    """Branches of a column under our name: one, or one a hypothesis."""
     dtype = "float32" if column.dtype == "float64" else column.dtype
     name = "f" + "".join(word.capitalize() for word in column.name.split("_"))
     if not column.shape:

@@ -71,3 +71,32 @@ def test_cut_of_a_run_does_not_matter(ttbar, tmp_path):
             fastsim.simulate_files([ttbar], card("output.format=parquet", *sets), path, events=EVENTS, **options)
             digests.add(digest(path))
         assert len(digests) == 1
+
+
+def test_names_of_alice(ttbar, tracks, tmp_path):
+    """UPGRADETOF, UPGRADETOFEXPT, UPGRADERICH and UPGRADERICHSIG in ps and cm, with the tasks' missing values."""
+    fastsim.simulate_files([ttbar], card(), tmp_path / "out.root", events=EVENTS)
+    with uproot.open(tmp_path / "out.root") as file:
+        found = {
+            name: file[f"DF_0/O2upgrade{name}"].arrays(library="np") for name in ("tof", "tofexpt", "rich", "richsig")
+        }
+    assert {name: len(values) for name, values in found.items()} == {"tof": 24, "tofexpt": 18, "rich": 9, "richsig": 11}
+    mask = ak.to_numpy(tracks.otof_is_measured)
+    start, time = (ak.to_numpy(tracks[name]) for name in ("tof_event_time", "otof_time"))
+    scores = ak.to_numpy(tracks.otof_n_sigma)[:, KA]
+    np.testing.assert_array_equal(found["tof"]["fNSigmaKaonOuterTOF"], np.where(mask, scores, -100).astype(np.float32))
+    expected = np.where(mask, 1e3 * (time - start), -999).astype(np.float32)
+    np.testing.assert_array_equal(found["tof"]["fOuterTOFTrackTimeReco"], expected)
+    expected = np.where(mask, ak.to_numpy(tracks.otof_length), -100).astype(np.float32)
+    np.testing.assert_array_equal(found["tof"]["fOuterTOFTrackLengthReco"], expected)
+    # a kaon's time from its momentum and length, by hand; ps
+    p = ak.to_numpy(tracks.pt * np.cosh(tracks.eta))[mask]
+    by_hand = ak.to_numpy(tracks.otof_length)[mask] / 0.0299792458 * np.sqrt(1 + (0.493677 / p) ** 2)
+    np.testing.assert_allclose(found["tofexpt"]["fOuterTOFExpectedTimeKa"][mask], by_hand, rtol=1e-6)
+    ring = ak.to_numpy(tracks.rich_has_ring)
+    np.testing.assert_array_equal(found["richsig"]["fHasSig"].astype(bool), ring)
+    assert (found["rich"]["fNSigmaPionRich"][~ring] == -1000).all()
+    above = found["richsig"]["fHasSigKa"].astype(bool)
+    inside = ak.to_numpy(tracks.rich_is_measured)
+    p = ak.to_numpy(tracks.pt * np.cosh(tracks.eta))
+    np.testing.assert_array_equal(above, inside & (p > 0.493677 / np.sqrt(1.03**2 - 1)))

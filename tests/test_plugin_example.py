@@ -32,7 +32,20 @@ def test_it_is_listed(with_plugins):
     rows = {row["kind"]: row for row in json.loads(out.stdout)}
     assert rows["angle"]["package"] == "fastsim-plugin-example"
     assert rows["angle"]["makes"] == ["track.theta_example"]
-    assert set(rows) == {"angle", "electrons", "jets", "met", "muons", "vertex"}
+    ours = {
+        "calorimeter",
+        "dedx",
+        "electrons",
+        "identification",
+        "jets",
+        "met",
+        "muon_id",
+        "muons",
+        "onnx",
+        "pid",
+        "preshower",
+    }
+    assert set(rows) == {"angle", *ours, "rich", "tof", "vertex"}
 
 
 def test_it_can_be_switched_off(ttbar):

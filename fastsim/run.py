@@ -189,6 +189,7 @@ def simulate_files(
     job: Job | None = None,
     known: Sequence[InputRecord] = (),
     is_to_stop: Callable[[], bool] = lambda: False,
+    read_ahead: bool = True,
 ) -> Summary:
     """Simulate files of events and write one output file.
 
@@ -196,7 +197,8 @@ def simulate_files(
     With several workers a script must guard its entry with ``if __name__ == "__main__":`` (they are started afresh).
     A `job` that was prepared before (with this card) saves its start, what is `known` of all inputs saves reading those that
     are before the events. If `is_to_stop` says so after some batch, the file ends there (`Summary.stopped_at`), which needs
-    `known` inputs. Raises FastsimError (see `fastsim.errors`) and then leaves nothing under the name of the output.
+    `known` inputs. `read_ahead` in a thread helps if there is a processor for it.
+    Raises FastsimError (see `fastsim.errors`) and then leaves nothing under the name of the output.
     """
     loaded = card if isinstance(card, LoadedCard) else load_card(card)
     progress = progress or Silent()
@@ -223,6 +225,7 @@ def simulate_files(
     items = read_blocks(
         names, job.simulation.streams, events=Range(*events), limits=job.simulation.limits(batch_size), records=records,
         allow_truncated=allow_truncated, has_mass=c.MASS in {*door.needs(output), *job.simulation.pipeline.needs}, known=known,
+        read_ahead=read_ahead,
     )  # fmt: skip
     writer = door.open(Path(out), output, job.simulation.pipeline.makes)
     progress.events(0, 0, total)

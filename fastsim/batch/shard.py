@@ -143,7 +143,7 @@ class Worker:
             [record.name for record in known], loaded, file, events=(first, batch.manifest.shards[index].end),
             batch_size=options.batch_size, workers=self.workers, max_bad_events=options.max_bad_events,
             allow_truncated=options.allow_truncated, progress=_Counted(self, runner), job=job, known=known,
-            is_to_stop=self.is_to_stop,
+            is_to_stop=self.is_to_stop, read_ahead=self.workers > 1,
         )  # fmt: skip
 
 

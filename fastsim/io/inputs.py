@@ -56,7 +56,9 @@ def may_be_text(name: str) -> bool:
     return Path(name).suffix.lower() not in (*RECIPES, ".root", ".lhe")
 
 
-def open_source(name: str, streams: Streams, *, allow_truncated: bool = False, has_mass: bool = True) -> Source:
+def open_source(
+    name: str, streams: Streams, *, allow_truncated: bool = False, has_mass: bool = True, read_ahead: bool = True
+) -> Source:
     """The source that reads an input: a file, a pipe, a URL, a recipe, or "-" for standard input.
 
     Raises InputError (CardError for a recipe) if it cannot be read, or is of no format that is known.
@@ -66,7 +68,7 @@ def open_source(name: str, streams: Streams, *, allow_truncated: bool = False, h
         raise UsageError("recipes are not read from URLs", where=name, hint="copy it to a file first")
     if recipe:
         return recipe(name, streams)
-    stream = ByteStream(name)
+    stream = ByteStream(name, read_ahead=read_ahead)
     if root_events.recognises(stream.start):
         stream.close()
         if not stream.is_file or stream.is_compressed:
@@ -91,6 +93,7 @@ def read_blocks(
     allow_truncated: bool = False,
     has_mass: bool = True,
     known: Sequence[InputRecord] = (),
+    read_ahead: bool = True,
 ) -> Generator[Item]:
     """Blocks of all inputs as one stream with one numbering of events.
 
@@ -106,7 +109,7 @@ def read_blocks(
             records.append(known[index])
             position += known[index].n_events
             continue
-        source = open_source(name, streams, allow_truncated=allow_truncated, has_mass=has_mass)
+        source = open_source(name, streams, allow_truncated=allow_truncated, has_mass=has_mass, read_ahead=read_ahead)
         try:
             for block in source.blocks(position, events, limits):
                 yield Item(block, bytes_done + block.bytes_read)

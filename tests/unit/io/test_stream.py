@@ -28,6 +28,36 @@ def read_all(path) -> bytes:
 
 
 @pytest.mark.parametrize("kind", COMPRESS)
+def test_without_a_thread_it_is_the_same(tmp_path, kind):
+    """Contents, what came before damage, and the hash of all, however much was read."""
+    path = tmp_path / "events"
+    whole = COMPRESS[kind](TEXT)
+    for data in (whole, whole[: len(whole) // 2]):
+        path.write_bytes(data)
+        assert _all_of(path, read_ahead=False) == _all_of(path, read_ahead=True)
+    path.write_bytes(whole)
+    file = ByteStream(str(path), read_ahead=False)
+    assert file.finish() == sha256(whole).hexdigest()
+    file.close()
+
+
+def _all_of(path, *, read_ahead):
+    """Contents up to the damage, what was said of that, and the hash."""
+    pieces = []
+    try:
+        file = ByteStream(str(path), read_ahead=read_ahead)
+    except InputError as damage:
+        return pieces, str(damage), ""
+    try:
+        pieces.extend(iter(file.read, b""))
+    except InputError as damage:
+        return b"".join(pieces), str(damage), file.finish()
+    finally:
+        file.close()
+    return b"".join(pieces), "", file.finish()
+
+
+@pytest.mark.parametrize("kind", COMPRESS)
 def test_compression_is_told_by_content_not_by_name(tmp_path, kind):
     path = tmp_path / "events.hepmc"
     path.write_bytes(COMPRESS[kind](TEXT))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 
+RETRY = 75  # exit code of what may go well another time (sysexits.h: EX_TEMPFAIL)
+
 
 class FastsimError(Exception):
     """Base of all errors that a user can cause or mend. ``exit_code`` is what the command line returns."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from fastsim import provenance
 from fastsim.batch.manifest import write_whole
 from fastsim.batch.runner import DAMAGED, Result, Runner, clear_away, read_result, record_of, sha256_of, signs_of_life
-from fastsim.errors import FastsimError, InputError, UsageError
+from fastsim.errors import RETRY, FastsimError, InputError, UsageError
 from fastsim.io.inputs import may_be_text, replaced
 from fastsim.merge import merge
 from fastsim.run import Job, prepare, simulate_files
@@ -238,7 +238,7 @@ def exit_code_of(error: BaseException) -> int:
     """What the command line returns for it."""
     if isinstance(error, FastsimError):
         return error.exit_code
-    return 75 if isinstance(error, MemoryError) else 70
+    return RETRY if isinstance(error, MemoryError) else 70
 
 
 def failure(batch: Batch, index: int) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from fastsim import provenance
 from fastsim.batch.runner import Sign, clear_away, note_fault, signs_of_life
 from fastsim.batch.shard import failure, kept_parts, result_of
-from fastsim.errors import InputError
+from fastsim.errors import RETRY, InputError
 from fastsim.io.check import check
 from fastsim.io.inspect import read_provenance
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 Kind = Literal["done", "running", "failed", "broken", "missing"]
 KINDS: tuple[Kind, ...] = ("done", "running", "failed", "broken", "missing")
-RETRY = 75
 
 
 class State(NamedTuple):

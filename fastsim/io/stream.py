@@ -59,7 +59,7 @@ class ByteStream:
     """A file, a pipe, a URL, or "-" for standard input, decompressed. Its first bytes tell the compression, not its name.
 
     Raises InputError if it cannot be opened. `start` is the beginning of the contents. A thread reads ahead, unless the process
-    has one processor only: then it would take turns with the rest, which costs a tenth more.
+    has one processor only: then it would only take turns with the rest.
     """
 
     def __init__(self, path: str, *, read_ahead: bool = True) -> None:

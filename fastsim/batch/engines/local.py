@@ -7,9 +7,10 @@ from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, cast
 
 from fastsim import workers
-from fastsim.batch.engines.tasks import RETRY, Answer, is_worth_a_retry, task_of
+from fastsim.batch.engines.tasks import Answer, is_worth_a_retry, task_of
 from fastsim.batch.state import clear_dead
 from fastsim.batch.stop import one_thread_each
+from fastsim.errors import RETRY
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from fastsim.batch.manifest import open_batch
 from fastsim.batch.shard import Worker, exit_code_of
 from fastsim.batch.stop import Stop
-from fastsim.errors import FastsimError, Terminated
+from fastsim.errors import RETRY, FastsimError, Terminated
 
 if TYPE_CHECKING:
     from fastsim.batch.manifest import Batch
@@ -84,9 +84,6 @@ def _worker(task: Task) -> Worker:
     if task.takes_signals:
         worker.is_to_stop = Stop(lambda: worker.n_events > 0)
     return worker
-
-
-RETRY = 75
 
 
 def is_worth_a_retry(answer: Answer, n_tries: int, retries: int) -> bool:

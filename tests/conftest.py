@@ -22,3 +22,10 @@ def ttbar() -> str:
 def lead() -> str:
     """Two peripheral Pb-Pb events at 5.5 TeV, cut from ../shared/data (Pythia 8 Angantyr, HepMC3)."""
     return str(REPOSITORY / "tests" / "data" / "PbPb_2.hepmc.zst")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """A failure is printed at once: of a run that is stopped before its summary, this is all that one would read."""
+    if report.failed and "PYTEST_XDIST_WORKER" not in os.environ:
+        print(f"\n{report.outcome.upper()} {report.nodeid} ({report.when})\n{report.longreprtext}", flush=True)

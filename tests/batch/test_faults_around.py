@@ -96,7 +96,7 @@ def test_a_server_of_inputs(tmp_path):
     simulate_files([tmp_path / "events.hepmc"], card, tmp_path / "single.root")
     handler = partial(Quiet, directory=str(tmp_path))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, args=(0.01,)).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         try:
             url = f"http://127.0.0.1:{server.server_port}/events.hepmc"
             batch = plan([url], card, tmp_path / "batch", events_per_shard=4)

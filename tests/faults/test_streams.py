@@ -93,7 +93,7 @@ def pipe(tmp_path, opened):
 
     def call(text, *, step=1 << 20, pause=0.0, stays=False):
         os.mkfifo(path)
-        writers.append(threading.Thread(target=write, args=(text, step, pause, stays)))
+        writers.append(threading.Thread(target=write, args=(text, step, pause, stays), daemon=True))
         writers[0].start()
         return path
 
@@ -114,7 +114,7 @@ def standard_input(text):
         with contextlib.suppress(BrokenPipeError), open(write, "wb") as file:  # noqa: PTH123
             file.write(text)
 
-    writer = threading.Thread(target=fill)
+    writer = threading.Thread(target=fill, daemon=True)
     writer.start()
     try:
         with open(read, encoding="utf-8") as stream, pytest.MonkeyPatch.context() as patch:  # noqa: PTH123
@@ -327,7 +327,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 def server(text):
     pytest.importorskip("aiohttp")
     with Server(text) as one:
-        thread = threading.Thread(target=one.serve_forever, args=(0.01,))
+        thread = threading.Thread(target=one.serve_forever, args=(0.01,), daemon=True)
         thread.start()
         try:
             yield one

@@ -253,10 +253,12 @@ REFUSED = (
 
 def test_root_files_are_not_read_from_pipes(tmp_path, monkeypatch):
     opened = []
-    monkeypatch.setattr("fastsim.io.inputs.ByteStream", lambda name: opened.append(ByteStream(name)) or opened[-1])
+    monkeypatch.setattr(
+        "fastsim.io.inputs.ByteStream", lambda *a, **k: opened.append(ByteStream(*a, **k)) or opened[-1]
+    )
     path = tmp_path / "pipe"
     os.mkfifo(path)
-    writer = threading.Thread(target=path.write_bytes, args=(b"root" + bytes(10_000),))
+    writer = threading.Thread(target=path.write_bytes, args=(b"root" + bytes(10_000),), daemon=True)
     writer.start()
     with pytest.raises(UsageError) as caught:
         open_source(str(path), Streams(1))
@@ -275,7 +277,7 @@ def test_root_files_are_not_read_from_urls(inputs, tmp_path):
             pass
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         try:
             with pytest.raises(UsageError, match="cannot be read from pipes and URLs"):

@@ -57,8 +57,8 @@ def opened(monkeypatch):
     streams = []
     start = ByteStream.__init__
 
-    def remember(stream, path):
-        start(stream, path)
+    def remember(stream, *words, **options):
+        start(stream, *words, **options)
         streams.append(stream)
 
     monkeypatch.setattr(ByteStream, "__init__", remember)
@@ -99,7 +99,8 @@ def pipe(tmp_path, opened):
 
     yield call
     may_end.set()
-    while writers[0].is_alive():
+    end = time.monotonic() + 20
+    while writers[0].is_alive() and time.monotonic() < end:
         writers[0].join(0.05)
         for stream in opened:
             let_go(stream)

@@ -2,7 +2,7 @@
 
 Tables, flat, with per-event offsets: `event`, `weight` (all weights of the generator), `vertex`, `particle` (both as in the
 generator's record), `track` (candidates for a track: charged, final, of a tracked species), and the objects that modules of
-the card make of them: `electron`, `muon`, `jet`, `jet_constituent`; `cluster`, `tower` (of
+the card make of them: `electron`, `muon`, `photon`, `jet`, `jet_constituent`; `cluster`, `tower` (of
 calorimeters). A column that is not declared cannot be written.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Literal, NamedTuple, get_args
 
 Table = Literal[
-    "event", "weight", "vertex", "particle", "track", "electron", "muon", "jet", "jet_constituent", "cluster", "tower"
+    "event", "weight", "vertex", "particle", "track", "electron", "muon", "photon", "jet", "jet_constituent", "cluster", "tower"
 ]  # fmt: skip
 TABLES: tuple[Table, ...] = get_args(Table)
 
@@ -98,6 +98,25 @@ READ: tuple[Column, ...] = (
     *VERTEX_POSITION, PDG, STATUS, *MOMENTUM, ENERGY, MASS, PRODUCTION_VERTEX, END_VERTEX, COLLISION,
 )  # fmt: skip
 
+# What modules that make particles make.
+PROCESS = Column(
+    "process",
+    "particle",
+    "uint8",
+    "",
+    "0 for the generator's, else what made it (TMCProcess): 5 pair, 8 bremsstrahlung",
+)
+LEAVES_TRACKER = Column(
+    "leaves_tracker",
+    "particle",
+    "bool",
+    "",
+    "final, or what is left of a final electron that radiated: calorimeters see it",
+)
+FIT_SHIFT = Column(
+    "fit_shift", "particle", "float64", "", "how far radiation puts the five fitted track parameters off", (5,)
+)
+
 # What the tracking makes.
 CHARGE_TRUE = Column("charge", "particle", "int8", "e", "charge by the PDG code, -128 if the code is unknown")
 FROM_LONG_LIVED = Column(
@@ -150,6 +169,29 @@ ELECTRON_TRACK = Column("track_index", "electron", "int32", "", "position of the
 MUON_TRACK = Column("track_index", "muon", "int32", "", "position of the muon's track in its event")
 ELECTRON_SUM_PT = Column("sum_pt_charged", "electron", "float64", "GeV", "sum of pt of the other tracks in the cone")
 MUON_SUM_PT = Column("sum_pt_charged", "muon", "float64", "GeV", "sum of pt of the other tracks in the cone")
+ELECTRON_SUM_NEUTRAL = Column(
+    "sum_pt_neutral", "electron", "float64", "GeV", "sum of pt of the energy flow's neutrals in the cone"
+)
+MUON_SUM_NEUTRAL = Column(
+    "sum_pt_neutral", "muon", "float64", "GeV", "sum of pt of the energy flow's neutrals in the cone"
+)
+PHOTON_CLUSTER = Column("cluster_index", "photon", "int32", "", "position of the photon's cluster in its event")
+PHOTON = tuple(
+    Column(name, "photon", "float64", unit, f"{doc}, seen from the reconstructed primary vertex")
+    for name, unit, doc in (
+        ("pt", "GeV", "transverse momentum of the photon"),
+        ("eta", "", "pseudorapidity of the photon"),
+        ("phi", "rad", "azimuth of the photon"),
+    )
+)
+PHOTON_ENERGY = Column("energy", "photon", "float64", "GeV", "energy of the photon")
+PHOTON_SUM_PT = Column("sum_pt_charged", "photon", "float64", "GeV", "sum of pt of the tracks in the cone")
+PHOTON_SUM_NEUTRAL = Column(
+    "sum_pt_neutral", "photon", "float64", "GeV", "sum of pt of the energy flow's other neutrals in the cone"
+)
+PHOTON_HAD_OVER_EM = Column(
+    "had_over_em", "photon", "float64", "", "energy of hadronic calorimeters within 0.15 over that of the photon"
+)
 JET = tuple(
     Column(name, "jet", "float64", unit, f"{doc} of the jet")
     for name, unit, doc in (
@@ -161,13 +203,19 @@ JET = tuple(
 )
 JET_CHARGE = Column("charge", "jet", "int32", "e", "sum of the charges of the jet's tracks")
 JET_N_CHARGED = Column("n_charged", "jet", "int32", "", "tracks in the jet")
-JET_N_NEUTRAL = Column("n_neutral", "jet", "int32", "", "neutral constituents of the jet")
+JET_N_NEUTRAL = Column("n_neutral", "jet", "int32", "", "neutral constituents of the jet, or towers")
 JET_FLAVOR = Column("flavor", "jet", "int32", "", "true flavour as a PDG code: 5 b, 4 c, 15 tau, 21, 1 to 3, 0 none")
 JET_B_TAG = Column("b_tag", "jet", "uint32", "", "bit i: tagged as b by the i-th working point")
 JET_C_TAG = Column("c_tag", "jet", "uint32", "", "bit i: tagged as c by the i-th working point")
 JET_TAU_TAG = Column("tau_tag", "jet", "uint32", "", "bit i: tagged as tau by the i-th working point")
 CONSTITUENT_JET = Column("jet_index", "jet_constituent", "int32", "", "position of the jet in its event")
-CONSTITUENT_TRACK = Column("track_index", "jet_constituent", "int32", "", "position of the track in its event")
+CONSTITUENT_TRACK = Column(
+    "track_index", "jet_constituent", "int32", "", "position of the track in its event, -1 if it is none"
+)
+CONSTITUENT_CLUSTER = Column(
+    "cluster_index", "jet_constituent", "int32", "", "position of the neutral cluster in its event, -1 if it is none"
+)
+CONSTITUENT_TOWER = Column("tower_index", "jet_constituent", "int32", "", "position of the tower in its event")
 MET = Column(
     "met", "event", "float64", "GeV", "missing transverse momentum: of the negative sum of what was reconstructed"
 )

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from fastsim.columns import PRODUCTION_VERTEX, TABLES, VERTEX_POSITION, VERTEX_TRUE, Column, Table
+from fastsim.columns import (
+    END_VERTEX,
+    PROCESS,
+    PRODUCTION_VERTEX,
+    STATUS,
+    TABLES,
+    VERTEX_POSITION,
+    VERTEX_TRUE,
+    Column,
+    Table,
+)
 from fastsim.jit import kernel
 
 if TYPE_CHECKING:
@@ -16,6 +26,26 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Columns = dict[Column, "NDArray[Any]"]
+
+
+class NewParticles(NamedTuple):
+    """Rows behind the particles and vertices of each event, and what becomes of those that were there.
+
+    `event` (n,) in the batch, in order; `columns` of the particles (n rows each), but for vertices and those of the batch
+    that are 0 for new ones; `vertex` and `end` (n,): which new vertex they come from and end in (-1: none). The new
+    vertices have `vertex_event` (m,), in order, and `vertex_position` (m, 4) [cm, ns]. The old rows `ended` (k,) end in the new
+    vertices `ended_in`, with status `ended_status`.
+    """
+
+    event: NDArray[np.int64]
+    columns: Columns
+    vertex: NDArray[np.int64]
+    end: NDArray[np.int64]
+    vertex_event: NDArray[np.int64]
+    vertex_position: NDArray[np.float64]
+    ended: NDArray[np.int64]
+    ended_in: NDArray[np.int64]
+    ended_status: NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -48,6 +78,31 @@ class EventBatch:
         """A batch that also has these columns (and, where new, these tables)."""
         return EventBatch({**self.offsets, **(offsets or {})}, {**self.columns, **columns})
 
+    def with_particles(self, new: NewParticles) -> EventBatch:
+        """A batch that has these particles, too, each event's behind its own; `columns.PROCESS` says what made them."""
+        particles, order = rows_behind(self.offsets["particle"], new.event)
+        vertices, vertex_order = rows_behind(self.offsets["vertex"], new.vertex_event)
+        number = self.offsets["vertex"][new.vertex_event + 1] - self.offsets["vertex"][new.vertex_event]
+        first = np.searchsorted(new.vertex_event, new.vertex_event)
+        number = number + np.arange(len(first)) - first  # of each new vertex in its event
+        end, status = self[END_VERTEX].copy(), self[STATUS].copy()
+        end[new.ended], status[new.ended] = number[new.ended_in], new.ended_status
+        columns = dict(self.columns)
+        columns.setdefault(PROCESS, np.zeros(len(end), dtype=PROCESS.dtype))
+        behind = {
+            **new.columns,
+            PRODUCTION_VERTEX: number[new.vertex],
+            END_VERTEX: np.where(new.end >= 0, number[new.end] if len(number) else -1, -1),
+        }
+        columns |= {END_VERTEX: end, STATUS: status}
+        for column, array in columns.items():
+            if column.table == "particle":
+                added = behind.get(column, np.zeros((len(new.event), *column.shape)))
+                columns[column] = np.concatenate([array, added.astype(column.dtype)])[order]
+        for axis, column in enumerate(VERTEX_POSITION):
+            columns[column] = np.concatenate([self[column], new.vertex_position[:, axis]])[vertex_order]
+        return EventBatch({**self.offsets, "particle": particles, "vertex": vertices}, columns)
+
     def slice_events(self, first: int, end: int) -> EventBatch:
         """Events `first` to `end` (exclusive) as a batch of their own, without a copy of the columns."""
         offsets = {t: o[first : end + 1] - o[first] for t, o in self.offsets.items()}
@@ -78,6 +133,14 @@ class EventBatch:
                     ak.contents.ListOffsetArray(offsets, record)
                 )
         return ak.zip(fields, depth_limit=1)
+
+
+def rows_behind(offsets: NDArray[np.int64], events: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Offsets (n + 1,) with one more row for each of `events`, behind those there, and which of old and new rows stand where."""
+    old = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    counts = np.bincount(events, minlength=len(offsets) - 1)
+    order = np.argsort(np.concatenate([old, events]), kind="stable")
+    return offsets + offsets_from_counts(counts), order
 
 
 def production_points(batch: EventBatch) -> NDArray[np.float64]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Protocol
 from pydantic import Field
 
 from fastsim.columns import Column, Table
-from fastsim.events import Columns, EventBatch
+from fastsim.events import Columns, EventBatch, NewParticles
 from fastsim.rng import Key, Streams
 from fastsim.toml import Strict
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from fastsim.detector import Detector
 
-__all__ = ["Column", "Columns", "EventBatch", "Key", "Made", "Module", "Options", "Streams"]
+__all__ = ["Column", "Columns", "EventBatch", "Key", "Made", "Module", "NewParticles", "Options", "Streams"]
 
 
 class Options(Strict):
@@ -31,11 +31,16 @@ class Options(Strict):
 
 
 class Made(NamedTuple):
-    """What a module made of a batch: new columns, offsets of new tables, and counts for the summary."""
+    """What a module made of a batch: new columns, offsets of new tables, counts for the summary, and new particles.
+
+    A module that makes particles says so by ``makes_particles = True``. It then runs before all others, on what the reader
+    gives, and its columns are those of the rows that were there.
+    """
 
     columns: Columns
     offsets: Mapping[Table, NDArray[np.int64]] = {}
     counts: Mapping[str, int] = {}
+    particles: NewParticles | None = None
 
 
 class Module(Protocol):

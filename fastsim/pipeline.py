@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastsim.columns import READ, Column
+from fastsim.columns import PROCESS, READ, Column
 from fastsim.errors import PluginError
 
 if TYPE_CHECKING:
@@ -34,7 +34,8 @@ class Pipeline:
     @property
     def makes(self) -> tuple[Column, ...]:
         """All columns that modules make, in working order."""
-        return tuple(column for module in self.modules for column in module.makes)
+        process = (PROCESS,) if any(map(makes_particles, self.modules)) else ()
+        return (*process, *(column for module in self.modules for column in module.makes))
 
     def run(self, batch: EventBatch) -> tuple[EventBatch, Counter[str], dict[str, float]]:
         """The batch with all columns; counts for the summary; seconds per module."""
@@ -45,22 +46,34 @@ class Pipeline:
             made = module.apply(batch, self._streams)
             check(module, batch, made)
             batch = batch.with_columns(made.columns, made.offsets)
+            if made.particles is not None:
+                batch = batch.with_particles(made.particles)
             counts.update(made.counts)
             seconds[module.name] = time.perf_counter() - start
         return batch, counts, seconds
 
 
+def makes_particles(module: Module) -> bool:
+    """Whether a module may return new particles."""
+    return getattr(module, "makes_particles", False)
+
+
 def order(modules: Sequence[Module]) -> list[Module]:
-    """Modules sorted so that each finds its columns made; independent ones by name."""
+    """Modules sorted so that each finds its columns made; independent ones by name, those that make particles first."""
     maker: dict[Column, str] = dict.fromkeys(READ, "the reader")
     for module in sorted(modules, key=lambda m: m.name):
         for column in module.makes:
             if column in maker:
                 raise PluginError(f"both {maker[column]} and module {module.name!r} make the column {column}")
             maker[column] = f"module {module.name!r}"
-    ready = set(READ)
-    waiting = sorted(modules, key=lambda m: m.name)
-    result: list[Module] = []
+    result = sorted(filter(makes_particles, modules), key=lambda m: m.name)
+    for module in result:
+        if early := sorted(str(column) for column in set(module.needs) - set(READ)):
+            raise PluginError(
+                f"module {module.name!r} makes particles, so it runs first and cannot need {', '.join(early)}"
+            )
+    ready = {*READ, *(column for module in result for column in module.makes)}
+    waiting = sorted((m for m in modules if not makes_particles(m)), key=lambda m: m.name)
     while waiting:
         found = [m for m in waiting if ready.issuperset(m.needs)]
         if not found:
@@ -80,6 +93,8 @@ def check(module: Module, batch: EventBatch, made: Made) -> None:
     """Compare what a module delivered with what it promised: columns, dtype, shape, no infinities."""
     faults = [f"promised: {c}, delivered: nothing" for c in module.makes if c not in made.columns]
     faults += [f"promised: nothing, delivered: {c}" for c in made.columns if c not in module.makes]
+    if made.particles is not None and not makes_particles(module):
+        faults.append("promised: no particles (makes_particles is not set), delivered: some")
     for column, array in made.columns.items():
         offsets = made.offsets.get(column.table, batch.offsets.get(column.table))
         n_rows = batch.n_events if column.table == "event" else int(offsets[-1]) if offsets is not None else -1

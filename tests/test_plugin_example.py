@@ -38,10 +38,12 @@ def test_it_is_listed(with_plugins):
         "electrons",
         "identification",
         "jets",
+        "material",
         "met",
         "muon_id",
         "muons",
         "onnx",
+        "photons",
         "pid",
         "preshower",
     }

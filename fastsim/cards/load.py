@@ -98,7 +98,16 @@ def load_card(name: str | Path, *, sets: Sequence[str] = (), seed: int | None = 
             problems += error.problems
     if problems or card is None or detector is None:
         raise CardError(problems)
-    return LoadedCard(card, detector, document, path)
+    return LoadedCard(card, _without_drawn_radiation(detector, card), document, path)
+
+
+def _without_drawn_radiation(detector: Detector, card: Card) -> Detector:
+    """The detector; where the card draws bremsstrahlung, its tables hold none, or it would count twice."""
+    is_drawn = any(table["kind"] == "material" and table.get("bremsstrahlung", True) for table in card.modules)
+    if not is_drawn or detector.tracking is None:
+        return detector
+    rules = detector.tracking.model_copy(update={"electrons": "none", "electron_scale": 1.0})
+    return detector.model_copy(update={"tracking": rules})
 
 
 def _with_parents(path: Path, children: list[Path]) -> toml.Document:

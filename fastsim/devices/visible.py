@@ -66,7 +66,7 @@ def find_visible(
     pdg, status = batch[c.PDG], batch[c.STATUS]
     family = of_each(pdg, families_of)
     points = production_points(batch)
-    is_seen = (status == 1) & (family != INVISIBLE)
+    is_seen = (batch[c.LEAVES_TRACKER] if c.LEAVES_TRACKER in batch else status == 1) & (family != INVISIBLE)
     late = np.flatnonzero((status == 2) & (family != INVISIBLE) & _ends_far(batch, grids))
     if len(late):
         reached = np.zeros(len(late), dtype=np.bool_)
@@ -110,7 +110,7 @@ def _select(
     for number, code in enumerate(codes):
         group[np.abs(pdg) == code] = HADRON + 1 + number
     ends = np.full(len(rows), math.inf)
-    late = np.flatnonzero(batch[c.STATUS][rows] != 1)
+    late = np.flatnonzero(batch[c.STATUS][rows] == 2)
     if len(late):
         vertex = batch.offsets["vertex"][event[late]] + batch[c.END_VERTEX][rows[late]]
         end = np.stack([batch[column][vertex] for column in c.VERTEX_POSITION[:3]], axis=1)

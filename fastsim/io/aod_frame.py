@@ -39,10 +39,15 @@ class Frame(NamedTuple):
     track_events: NDArray[np.int64]  # and their events in the batch
     sigma: NDArray[np.float64]
     rho: NDArray[np.int8]
+    n_tracks: int  # in the frame before these events
+    clusters: NDArray[np.int64]  # rows of the clusters of electromagnetic calorimeters
 
     def rows(self, of: str) -> int:
-        """How many rows a table of events, particles or tracks gets."""
-        return {"event": self.batch.n_events, "particle": len(self.particles), "track": len(self.tracks), "none": 0}[of]
+        """How many rows a table of events, particles, tracks or clusters gets."""
+        return {
+            "event": self.batch.n_events, "particle": len(self.particles), "track": len(self.tracks),
+            "cluster": len(self.clusters), "none": 0,
+        }[of]  # fmt: skip
 
     def event(self, column: c.Column) -> NDArray[Any]:
         """An event column, NaN as 0 (the data model has no missing values)."""
@@ -67,12 +72,18 @@ class Frame(NamedTuple):
         status = self.particle(c.STATUS).astype(np.int64)
         encoded = (status & 0x1FF) | ((status & 0x3FF) << 9) | (STATUS_ENCODED << 29)
         signed = encoded.astype(np.uint32).view(np.int32)
-        return np.asarray(np.where(self.particle(c.FROM_LONG_LIVED), DECAY_PROCESS, signed))
+        made = np.where(self.particle(c.FROM_LONG_LIVED), DECAY_PROCESS, signed)
+        process = self._process()
+        return np.asarray(np.where(process > 0, process, made))
+
+    def _process(self) -> NDArray[Any]:
+        """What made the particles that are not the generator's: ROOT's TMCProcess, as in `columns.PROCESS`."""
+        return self.particle(c.PROCESS) if c.PROCESS in self.batch else np.zeros(len(self.particles), dtype=np.uint8)
 
     def particle_flags(self) -> NDArray[Any]:
         """Where particles come from, by ALICE's definitions."""
         return np.asarray(
-            self.particle(c.FROM_LONG_LIVED) * PRODUCED_BY_TRANSPORT
+            (self.particle(c.FROM_LONG_LIVED) | (self._process() > 0)) * PRODUCED_BY_TRANSPORT
             + (self.particle(c.COLLISION) > 0) * FROM_BACKGROUND_EVENT
             + self.particle(c.IS_PRIMARY) * PHYSICAL_PRIMARY
         )
@@ -81,16 +92,44 @@ class Frame(NamedTuple):
         """A track column of the reconstructed ones."""
         return np.asarray(self.batch[column][self.tracks])
 
+    def track_rows(self) -> NDArray[np.int64]:
+        """Rows of the tracks in the frame."""
+        return np.arange(self.n_tracks, self.n_tracks + len(self.tracks))
+
     def track_labels(self) -> NDArray[np.int64]:
         """Rows in the frame of the tracks' particles, -1 where a track has none."""
-        index = self.track(c.PARTICLE_INDEX)
+        return self._labels(self.track_events, self.track(c.PARTICLE_INDEX))
+
+    def cluster(self, column: c.Column) -> NDArray[Any]:
+        """A column of the clusters."""
+        return np.asarray(self.batch[column][self.clusters])
+
+    @property
+    def cluster_events(self) -> NDArray[np.int64]:
+        """Events of the clusters in the batch."""
+        return self.batch.event_index("cluster")[self.clusters]
+
+    def cluster_tracks(self) -> NDArray[np.int64]:
+        """Rows in the frame of the tracks that are linked to the clusters, -1 if none."""
+        index = self.cluster(c.CLUSTER_TRACK)
+        rows = self.batch.offsets["track"][self.cluster_events] + np.maximum(index, 0)
+        return np.where(index >= 0, self.n_tracks + np.searchsorted(self.tracks, rows), -1)
+
+    def cluster_labels(self) -> NDArray[np.int64]:
+        """Rows in the frame of the particles that left most in the clusters, -1 where they are not kept."""
+        if c.CLUSTER_PARTICLE not in self.batch:
+            return np.full(len(self.clusters), -1, dtype=np.int64)
+        return self._labels(self.cluster_events, self.cluster(c.CLUSTER_PARTICLE))
+
+    def _labels(self, events: NDArray[np.int64], index: NDArray[np.int32]) -> NDArray[np.int64]:
+        """Rows in the frame of particles, named by their position in the event."""
         if not len(self.particle_row):
             return np.full(len(index), -1, dtype=np.int64)
-        rows = self.batch.offsets["particle"][self.track_events] + np.maximum(index, 0)
+        rows = self.batch.offsets["particle"][events] + np.maximum(index, 0)
         return np.where(index >= 0, self.particle_row[np.minimum(rows, len(self.particle_row) - 1)], -1)
 
 
-def make_frame(batch: EventBatch, n_events: int, n_particles: int) -> Frame:
+def make_frame(batch: EventBatch, n_events: int, n_particles: int, n_tracks: int = 0) -> Frame:
     """The events of a batch behind so many others of the same data frame.
 
     Daughters are written as a range, so siblings are brought together, behind the first of them.
@@ -108,7 +147,9 @@ def make_frame(batch: EventBatch, n_events: int, n_particles: int) -> Frame:
     i, j = np.tril_indices(5, -1)
     rho = np.clip(np.trunc(128.0 * packed[:, _OFF_DIAGONAL] / (sigma[:, i] * sigma[:, j])), -127, 127)
     points = production_points(batch)
+    is_ecal = ~batch[c.CLUSTER_IS_HCAL] if c.CLUSTER_IS_HCAL in batch else np.zeros(0, dtype=np.bool_)
     return Frame(
         batch, n_events, n_particles, order, row, mothers, daughters, points, batch.event_index("particle"),
         tracks, batch.event_index("track")[tracks], sigma, rho.astype(np.int8),
+        n_tracks, np.flatnonzero(is_ecal),
     )  # fmt: skip

@@ -180,3 +180,83 @@ def predict(information: NDArray[np.float64], views: NDArray[np.float64], varian
     for m in range(2):
         g, h = views[m, 0], views[m, 1]
         variance[m] = (g * g * zz - 2.0 * g * h * nz + h * h * nn) / determinant
+
+
+@kernel
+def noise_on_vector(
+    information: NDArray[np.float64], vector: NDArray[np.float64], g2: float, g3: float, g4: float, variance: float
+) -> None:
+    """What `add_noise` does to the information's vector; to be called before it."""
+    if variance <= 0.0:
+        return
+    towards = vector[2] * g2 + vector[3] * g3 + vector[4] * g4
+    along = 1.0 / variance
+    for i in range(5):
+        u = information[i, 2] * g2 + information[i, 3] * g3 + information[i, 4] * g4
+        along += u * (g2 if i == 2 else g3 if i == 3 else g4 if i == 4 else 0.0)
+    for i in range(5):
+        u = information[i, 2] * g2 + information[i, 3] * g3 + information[i, 4] * g4
+        vector[i] -= towards / along * u
+
+
+@kernel
+def follow_kicks(path: Path, n: int, kicks: NDArray[np.float64], deviations: NDArray[np.float64]) -> None:
+    """Fill `deviations` (n, 5): how far a track that q/pt changes on by `kicks` (n,) is off the path, before each surface."""
+    for k in range(n):
+        for i in range(5):
+            deviations[k, i] = 0.0
+        if k == 0:
+            continue
+        before = deviations[k - 1]
+        lost = kicks[k - 1]
+        for j in range(5):
+            lost += path.loss[k - 1, j] * before[j]
+        for i in range(5):
+            for j in range(5):
+                deviations[k, i] += path.jacobian[k, i, j] * (lost if j == 4 else before[j])
+
+
+@kernel
+def fit_kicks(
+    surfaces: Surfaces, path: Path, n: int, tan_lambda: float, share: NDArray[np.float64], deviations: NDArray[np.float64],
+    information: NDArray[np.float64], vector: NDArray[np.float64], work: NDArray[np.float64],
+) -> None:  # fmt: skip
+    """As `fit_inwards`, of hits that are off the path by `deviations` (n, 5), which the fit knows nothing of.
+
+    The information (5, 5) and its `vector` (5,) at the beam line: their quotient is how far the fitted parameters are off.
+    """
+    information[:, :] = 0.0
+    vector[:] = 0.0
+    cosh2 = 1.0 + tan_lambda * tan_lambda
+    seen = False
+    for k in range(n - 1, -1, -1):
+        q_over_pt, theta2, loss = path.q_over_pt[k], path.theta2[k], path.loss[k]
+        if seen:
+            noise_on_vector(information, vector, 0.0, 0.0, 1.0, path.jitter[k])
+            add_noise(information, 0.0, 0.0, 1.0, path.jitter[k])
+            last = vector[4]
+            vector[4] = 0.0
+            for j in range(5):
+                vector[j] += loss[j] * last
+            change_q_over_pt(information, loss)
+            noise_on_vector(information, vector, 0.0, cosh2, q_over_pt * tan_lambda, theta2)
+            add_noise(information, 0.0, cosh2, q_over_pt * tan_lambda, theta2)
+            noise_on_vector(information, vector, math.sqrt(cosh2), 0.0, 0.0, theta2)
+            add_noise(information, math.sqrt(cosh2), 0.0, 0.0, theta2)
+        if share[k] > 0.0:
+            sigma, views = surfaces.sigma[path.surface[k]], path.views[k]
+            for m in range(2):
+                if sigma[m] < math.inf:
+                    off = views[m, 0] * deviations[k, 0] + views[m, 1] * deviations[k, 1]
+                    weight = share[k] / (sigma[m] * sigma[m])
+                    vector[0] += weight * views[m, 0] * off
+                    vector[1] += weight * views[m, 1] * off
+            add_hit(information, sigma, views, share[k])
+            seen = True
+        if seen:
+            for j in range(5):
+                work[0, j] = 0.0
+                for i in range(5):
+                    work[0, j] += path.jacobian[k, i, j] * vector[i]
+            vector[:] = work[0]
+            change_state(information, path.jacobian[k], work)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 OTHER: Final = 0  # hadrons, leptons, photons
 PARTON: Final = 1  # light quarks, gluons, diquarks, and what stands for strings, clusters and the like
 HEAVY_QUARK: Final = 2  # c, b
+FROM_SIMULATION: Final = 201  # HepMC leaves this status and those above to the simulation of the detector
 RESONANCE: Final = 3  # t, W, Z, H and all that decays at once to partons or leptons and is no hadron
 
 
@@ -24,7 +25,7 @@ def keep_standard(
     production_vertex: NDArray[np.int32], end_vertex: NDArray[np.int32], pdg: NDArray[np.int32],
     status: NDArray[np.int32], kind: NDArray[np.uint8], keep: NDArray[np.bool_],
 ) -> None:  # fmt: skip
-    """Mark final (HepMC status 1), decayed (2), beam (4) and hard-process (21 to 29) particles, and copies that are the last.
+    """Mark final (HepMC status 1), decayed (2), beam (4), hard-process (21 to 29) and our own (201) particles, and last copies.
 
     Of quarks and gluons only the hard process, the last c and b quarks, and what resonances decay to. (Statuses: HepMC3,
     "Particle status codes"; 21 to 29 are Pythia's, which the other generators use for the same or not at all.)
@@ -44,7 +45,11 @@ def keep_standard(
             vertex = production_vertex[i]
             if vertex >= 0 and mother[vertex] >= 0 and pdg[mother[vertex]] == pdg[i]:
                 is_decay[vertex] = False
-                if status[mother[vertex]] != 1 and status[mother[vertex]] != 2:
+                if (
+                    status[mother[vertex]] != 1
+                    and status[mother[vertex]] != 2
+                    and status[mother[vertex]] < FROM_SIMULATION
+                ):
                     keep[mother[vertex]] = False
         for i in range(begin, end):
             vertex = production_vertex[i]

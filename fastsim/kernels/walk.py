@@ -201,6 +201,47 @@ def cross(
 
 
 @kernel
+def first_surfaces(surfaces: Surfaces, tan_lambda: float, r: float) -> tuple[int, int]:
+    """The first cylinder outside radius r [cm], and the first disk on the side that a track goes to (one too many: none)."""
+    cylinder = 0
+    while cylinder < surfaces.n_cylinders and surfaces.position[cylinder] <= r:
+        cylinder += 1
+    if tan_lambda > 0.0:
+        return cylinder, surfaces.n_cylinders
+    return cylinder, surfaces.n_forward if tan_lambda < 0.0 else len(surfaces.position)
+
+
+@kernel
+def next_surface_1(
+    surfaces: Surfaces, max_sin_incidence: float, u: float, v: float, z: float, c: float, tan_lambda: float, turned: float,
+    cylinder: int, disk: int,
+) -> tuple[int, float, int, int]:  # fmt: skip
+    """The next cylinder or disk on the way out, of unlimited extent, and the arc to it [cm]; -1 if there is none.
+
+    From (u, v, z) [cm] on a curvature c [1/cm], having turned by so much [rad]. `cylinder` and `disk` are the next ones, as
+    from `first_surfaces`; those behind the surface that was found are returned.
+    """
+    last_disk = surfaces.n_forward if tan_lambda > 0.0 else len(surfaces.position)
+    to_cylinder = math.inf
+    if cylinder < surfaces.n_cylinders:
+        to_cylinder = arc_to_cylinder_1(u, v, c, surfaces.position[cylinder], max_sin_incidence)
+        if math.isnan(to_cylinder):
+            cylinder = surfaces.n_cylinders
+            to_cylinder = math.inf
+    to_disk = math.inf
+    if disk < last_disk:
+        to_disk = (surfaces.position[disk] - z) / tan_lambda
+        if turned + abs(c) * to_disk > math.pi:
+            disk = last_disk
+            to_disk = math.inf
+    if min(to_cylinder, to_disk) == math.inf:
+        return -1, math.inf, cylinder, disk
+    if to_cylinder <= to_disk:
+        return cylinder, to_cylinder, cylinder + 1, disk
+    return disk, to_disk, cylinder, disk + 1
+
+
+@kernel
 def walk(
     surfaces: Surfaces,
     rules: Rules,
@@ -224,36 +265,13 @@ def walk(
     z = 0.0
     turned = 0.0
     n = 0
-    cylinder = 0
-    while cylinder < surfaces.n_cylinders and surfaces.position[cylinder] <= r_birth:
-        cylinder += 1
-    disk = surfaces.n_cylinders if tan_lambda > 0.0 else surfaces.n_forward
-    last_disk = surfaces.n_forward if tan_lambda > 0.0 else len(surfaces.position)
-    if tan_lambda == 0.0:
-        disk = last_disk
+    cylinder, disk = first_surfaces(surfaces, tan_lambda, r_birth)
     while True:
-        to_cylinder = math.inf
-        if cylinder < surfaces.n_cylinders:
-            to_cylinder = arc_to_cylinder_1(u, v, c, surfaces.position[cylinder], rules.max_sin_incidence)
-            if math.isnan(to_cylinder):
-                cylinder = surfaces.n_cylinders
-                to_cylinder = math.inf
-        to_disk = math.inf
-        if disk < last_disk:
-            to_disk = (surfaces.position[disk] - z) / tan_lambda
-            if turned + abs(c) * to_disk > math.pi:
-                disk = last_disk
-                to_disk = math.inf
-        if min(to_cylinder, to_disk) == math.inf:
+        i, s, cylinder, disk = next_surface_1(
+            surfaces, rules.max_sin_incidence, u, v, z, c, tan_lambda, turned, cylinder, disk
+        )
+        if i < 0:
             return n
-        if to_cylinder <= to_disk:
-            i = cylinder
-            cylinder += 1
-            s = to_cylinder
-        else:
-            i = disk
-            disk += 1
-            s = to_disk
         u_there, v_there = turn_1(u, v, c, s)
         z_there = z + s * tan_lambda
         r_there = math.hypot(u_there, v_there)

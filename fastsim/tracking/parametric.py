@@ -203,6 +203,7 @@ def smear_tracks(
     px: NDArray[np.float64],
     py: NDArray[np.float64],
     pz: NDArray[np.float64],
+    shift: NDArray[np.float64],
     efficiency_key: Key,
     smearing_key: Key,
     status: NDArray[np.uint8],
@@ -214,6 +215,7 @@ def smear_tracks(
     `rows` (n,) are the candidates' rows among the particles (all particle columns and `status` are per particle);
     `event_id`, `particle_index` and `dnch_deta` are per candidate. `outside` (4,) counts pt below, pt above, |eta| beyond and
     dN_ch/deta above the table (each only of those that the rules before let pass). Rows that are not reconstructed keep NaN.
+    `shift` (n_particles, 5) is what the fitted parameters are off by before they are smeared; it may be empty.
     """
     cell = np.empty(16)
     work = np.zeros((2, 5, 5))
@@ -269,6 +271,9 @@ def smear_tracks(
         ):  # fmt: skip
             status[i] = NO_SOLUTION
             continue
+        if len(shift) > 0:
+            for k in range(5):
+                smeared[k] += shift[i, k]
         smeared[2] = wrap_1(smeared[2])
         status[i] = RECONSTRUCTED
         tracks.is_reconstructed[n] = True
@@ -344,7 +349,7 @@ class ParametricTracking:
         outside = np.zeros(4, dtype=np.int64)
         smear_tracks(
             self._table, self._settings, rows, batch[c.EVENT_ID][events], particle_index, batch[c.DNCH_DETA][events], species,
-            charge, position, px, py, pz,
+            charge, position, px, py, pz, batch[c.FIT_SHIFT] if c.FIT_SHIFT in batch else np.empty((0, 5)),
             streams.key("tracking/efficiency"), streams.key("tracking/smearing"), status, outside, tracks,
         )  # fmt: skip
         self._refuse(batch, status, outside)

@@ -46,6 +46,8 @@ class Primaries:
         mark_descendants(*record, decayed, from_long_lived)
         # One that the generator decayed is as primary as one that it left to the detector; beams and copies are not.
         is_primary = long_lived & ~from_long_lived & ((batch[c.STATUS] == 1) | decayed)
+        if c.PROCESS in batch:
+            is_primary &= batch[c.PROCESS] == 0
         return Made(
             {
                 c.CHARGE_TRUE: charge,

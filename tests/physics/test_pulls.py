@@ -75,7 +75,7 @@ def test_sample_covariance_of_copies_of_a_track_is_the_tables(charge):
     p.smear_tracks(
         table, settings, np.arange(n), np.arange(n, dtype=np.uint64), np.full(n, 7, dtype=np.int32), np.full(n, 5.0),
         np.full(n, 3, dtype=np.int8), np.full(n, charge, dtype=np.int8), np.zeros((n, 3)),
-        np.full(n, momentum[0]), np.full(n, momentum[1]), np.full(n, momentum[2]),
+        np.full(n, momentum[0]), np.full(n, momentum[1]), np.full(n, momentum[2]), np.empty((0, 5)),
         Streams(5).key("tracking/efficiency"), Streams(5).key("tracking/smearing"),
         np.zeros(n, dtype=np.uint8), np.zeros(4, dtype=np.int64), tracks,
     )  # fmt: skip

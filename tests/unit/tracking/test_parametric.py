@@ -44,7 +44,7 @@ def _smear(
     p.smear_tracks(
         table, settings, np.arange(n), np.zeros(n, dtype=np.uint64), np.arange(n, dtype=np.int32), np.full(n, float(dnch)),
         np.full(n, 2, dtype=np.int8), np.full(n, charge, dtype=np.int8), np.tile(position, (n, 1)), pt.copy(), np.zeros(n),
-        pt * np.sinh(eta), EFFICIENCY, SMEARING, status, outside, tracks,
+        pt * np.sinh(eta), np.empty((0, 5)), EFFICIENCY, SMEARING, status, outside, tracks,
     )  # fmt: skip
     return tracks, status, outside
 

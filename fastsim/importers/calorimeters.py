@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -56,6 +56,40 @@ class Region(NamedTuple):
     terms: Terms
     eta_squared: float
     both_sides: bool
+
+
+# Settings of modules that name output arrays, their defaults, and what is in them (Calorimeter.cc, SimpleCalorimeter.cc,
+# DualReadoutCalorimeter.cc).
+_OUTPUTS = {
+    "TowerOutputArray": ("towers", "towers"), "EFlowTrackOutputArray": ("eflowTracks", "tracks"),
+    "EFlowTowerOutputArray": ("eflowTowers", "neutral"), "EFlowPhotonOutputArray": ("eflowPhotons", "neutral"),
+    "EFlowNeutralHadronOutputArray": ("eflowNeutralHadrons", "neutral"), "PhotonOutputArray": ("photons", "photons"),
+}  # fmt: skip
+
+
+def names_of(flow: Flow) -> frozenset[str]:
+    """The modules that are calorimeters."""
+    return frozenset(module.name for module in flow.of_kind(*KINDS))
+
+
+def _content(flow: Flow, array: str) -> str:
+    """What is in an output array of a calorimeter: "tracks", "towers", "neutral" or "photons"; "" of other arrays."""
+    name, _, output = array.partition("/")
+    if name not in names_of(flow):
+        return ""
+    module = flow.modules[name]
+    return next((what for key, (own, what) in _OUTPUTS.items() if module.text(key, own) == output), "")
+
+
+def input_of(flow: Flow, array: str) -> Literal["tracks", "towers", "energy_flow"]:
+    """What an array is made of: the neutral part of a calorimeter's energy flow, its towers, or tracks."""
+    found = {_content(flow, way.origin) for way in flow.ways(array, stop=names_of(flow))}
+    return "energy_flow" if "neutral" in found else "towers" if "towers" in found else "tracks"
+
+
+def is_photons(flow: Flow, array: str) -> bool:
+    """Whether an array is a calorimeter's and may hold photons."""
+    return _content(flow, array) in {"neutral", "photons", "towers"}
 
 
 def translate_calorimeters(
@@ -106,8 +140,13 @@ def translate_calorimeters(
     option: dict[str, Any] = {"name": "calorimeter", "kind": "calorimeter", "level": "parametric"}
     option["significance"] = significance[0]
     if flow.branches("Tower"):
-        option |= {key: min(1.0, devices[0][key]) for key in ("tower_eta", "tower_phi")}
+        option |= tower_sizes(devices)
     return devices, option
+
+
+def tower_sizes(devices: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Options of towers as large as those of the first calorimeter."""
+    return {key: min(1.0, devices[0][key]) for key in ("tower_eta", "tower_phi")}
 
 
 def _sections(module: Module) -> list[tuple[str, str]]:

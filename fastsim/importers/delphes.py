@@ -19,10 +19,16 @@ from fastsim.detector.importers import import_detector
 from fastsim.devices.calorimeter import Calorimeters
 from fastsim.devices.identification import Identification
 from fastsim.errors import CardError
-from fastsim.importers.calorimeters import translate_calorimeters
+from fastsim.importers.calorimeters import tower_sizes, translate_calorimeters
 from fastsim.importers.collisions import translate_collisions
 from fastsim.importers.flow import Flow, is_plumbing
-from fastsim.importers.objects import translate_identification, translate_jets, translate_leptons, translate_met
+from fastsim.importers.objects import (
+    translate_identification,
+    translate_jets,
+    translate_leptons,
+    translate_met,
+    translate_photons,
+)
 from fastsim.importers.report import Report, Row
 from fastsim.importers.tcl import read_tcl
 from fastsim.importers.text import toml_text
@@ -30,6 +36,8 @@ from fastsim.importers.tracks import KINDS, track_ways, translate_tracks
 from fastsim.objects.jets import Jets
 from fastsim.objects.leptons import Electrons, Muons
 from fastsim.objects.met import MissingMomentum
+from fastsim.objects.photons import Photons
+from fastsim.tracking.material import Material
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,7 +58,6 @@ _WITHOUT = {
     "TimeSmearing": "times are measured by a [[tof]] of the detector: write one by hand (docs/tof.md)",
     "TimeOfFlight": "times are measured by a [[tof]] of the detector: write one by hand (docs/tof.md)",
     "ClusterCounting": "counted by a [[dedx]] of the detector: write one by hand (docs/dedx.md)",
-    "PhotonConversions": "not made here",
     "TrackCountingTauTagging": "efficiencies by the number of prongs: tags here are by flavour",
     "TrackCountingBTagging": "tags by the number of displaced tracks: tags here are efficiencies",
     "TruthVertexFinder": "the vertex is fitted, by the module vertex",
@@ -66,14 +73,16 @@ _DELPHES_KINDS = frozenset((
     "JetFlavorAssociation", "JetPileUpSubtractor", "LLPFilter", "LeptonDressing", "MomentumSmearing", "OldCalorimeter",
     "ParticleDensity", "ParticlePropagator", "PhotonID", "PileUpJetID", "PileUpMerger", "PileUpMergerPythia8", "RunPUPPI",
     "SimpleCalorimeter", "TaggingParticlesSkimmer", "TauTagging", "TrackCovariance", "TrackPileUpSubtractor", "TrackSmearing",
-    "TreeWriter", "Weighter", *_ROUTING, *_WITHOUT,
+    "PhotonConversions", "TreeWriter", "Weighter", *_ROUTING, *_WITHOUT,
 ))  # fmt: skip
 _BRANCHES = {"GenParticle", "Track", "Electron", "Muon", "Jet", "MissingET", "ScalarHT", "Vertex"}
+_CLUSTER_BRANCHES = {"Photon", "Tower", "EFlowPhoton", "EFlowNeutralHadron"}  # of classes Photon and Tower
 _NO_MATTER = {"PileUpFile", "SmearTowerCenter", "UseMomentumVector"}  # said elsewhere, or no part of what is measured
 _LEAST_ETA, _ETA_STEP = 1.0, 0.5
 _OPTIONS: dict[str, type[toml.Strict]] = {
     "electrons": Electrons.Options, "muons": Muons.Options, "jets": Jets.Options, "met": MissingMomentum.Options,
-    "calorimeter": Calorimeters.Options, "identification": Identification.Options,
+    "calorimeter": Calorimeters.Options, "photons": Photons.Options, "material": Material.Options,
+    "identification": Identification.Options,
 }  # fmt: skip
 
 
@@ -178,13 +187,18 @@ def _card(
         "pr",
     ]
     tracking = frozenset(module.name for way in ways.values() for module in way.modules)
-    leptons = translate_leptons(flow, tracking, report)
-    jets = translate_jets(flow, report)
-    kinds = [table["kind"].removesuffix("s") for table in leptons]
-    met = translate_met(flow, kinds, report, has_jets=jets is not None)
     calorimeter = detector.pop("_calorimeter")
-    modules = [{"name": "vertex", "kind": "vertex", "level": "fit"}, *leptons, *([jets] if jets else []), *([met] if met else []),
-               *([calorimeter] if calorimeter else []), *translate_identification(flow, report)]  # fmt: skip
+    has_clusters = calorimeter is not None
+    leptons = translate_leptons(flow, tracking, report, has_clusters=has_clusters)
+    photons = translate_photons(flow, report, has_clusters=has_clusters)
+    kinds = [table["kind"].removesuffix("s") for table in (*leptons, *([photons] if photons else []))]
+    jets = translate_jets(flow, kinds, report, has_clusters=has_clusters)
+    met = translate_met(flow, kinds, report, has_jets=jets is not None, has_clusters=has_clusters)
+    if any(table and table.get("input") == "towers" for table in (jets, met)):
+        calorimeter |= tower_sizes(detector["calorimeters"])
+    material = _conversions(flow, report, has_layers="formulas" not in detector)
+    made = (table for table in (material, *leptons, photons, jets, met, calorimeter) if table)
+    modules = [{"name": "vertex", "kind": "vertex", "level": "fit"}, *made, *translate_identification(flow, report)]
     seed = tcl.settings.get("RandomSeed")
     if seed:
         seed.is_used = True
@@ -206,19 +220,36 @@ def _card(
         },
         **translate_collisions(flow, pile_up, report),
         "modules": modules,
-        "output": _output(flow, report),
+        "output": _output(flow, report, has_clusters=has_clusters),
     }  # fmt: skip
+
+
+def _conversions(flow: Flow, report: Report, *, has_layers: bool) -> dict[str, Any] | None:
+    """The module material, which converts photons in the layers of the detector."""
+    found = flow.of_kind("PhotonConversions")
+    for module in found:
+        if has_layers:
+            for setting in module.settings.values():
+                setting.is_used = True
+            text = "module material: photons convert in the layers of the detector, not in those of ConversionMap"
+            report.say(module, "translated", text)
+        else:
+            report.say(module, "no counterpart", "photons convert in layers, and this card has none")
+    if not found or not has_layers:
+        return None
+    return {"name": "material", "kind": "material", "level": "parametric", "conversions": True, "bremsstrahlung": False}
 
 
 def _seed(text: str) -> int:
     return int(text) if text.strip().isdigit() else 1
 
 
-def _output(flow: Flow, report: Report) -> dict[str, Any]:
+def _output(flow: Flow, report: Report, *, has_clusters: bool) -> dict[str, Any]:
     for writer in flow.of_kind("TreeWriter"):
         report.say(writer, "translated", 'output.format = "delphes"')
         for array, branch, kind in writer.entries("Branch", 3):
-            if kind not in _BRANCHES or (kind == "Jet" and flow.is_generator_level(str(array))):
+            is_ours = kind in _BRANCHES or (has_clusters and kind in _CLUSTER_BRANCHES and branch in _CLUSTER_BRANCHES)
+            if not is_ours or (kind == "Jet" and flow.is_generator_level(str(array))):
                 report.say(writer, "translated", f"without branch {branch}")
     truth = "all" if flow.branches("GenParticle") else "none"
     return {"format": "delphes", "truth": truth, "events_per_frame": 1000, "compression_level": 1}
@@ -260,7 +291,7 @@ def _say_rest(module: Module, flow: Flow, report: Report) -> None:
     elif module.kind in _ROUTING:
         report.say(module, "routing", "joins or selects arrays")
     elif module.kind in {"Efficiency", "Isolation"}:
-        report.say(module, "no counterpart", "not on the way of tracks, electrons or muons")
+        report.say(module, "no counterpart", "not on the way of tracks, electrons, muons or photons")
     else:
         report.say(module, "no counterpart", "nothing here does that")
 

@@ -1,4 +1,4 @@
-"""Electrons, muons, jets with tags, missing momentum and identification of a Delphes card, as modules of a card of ours."""
+"""Electrons, muons, photons, jets, missing momentum and identification of a Delphes card, as modules of a card of ours."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastsim.detector.formulas import evaluate
+from fastsim.importers.calorimeters import input_of, is_photons, names_of
 from fastsim.importers.flow import bare, code_in
 from fastsim.importers.tracks import formula_of, grid, product, translated
 from fastsim.species import NAMES, SPECIES
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from fastsim.importers.flow import Flow
     from fastsim.importers.report import Report
     from fastsim.importers.tcl import Module
@@ -25,7 +28,9 @@ _SAME_AS_LIGHT = ("1", "2", "3", "21")
 _PDG = {species.pdg: species.name for species in SPECIES}
 
 
-def translate_leptons(flow: Flow, tracking: frozenset[str], report: Report) -> list[dict[str, Any]]:
+def translate_leptons(
+    flow: Flow, tracking: frozenset[str], report: Report, *, has_clusters: bool
+) -> list[dict[str, Any]]:
     """Modules electrons and muons: the way of what TreeWriter calls so, back to the modules of `tracking`."""
     tables = []
     for kind, branch in (("electrons", "Electron"), ("muons", "Muon")):
@@ -43,23 +48,59 @@ def translate_leptons(flow: Flow, tracking: frozenset[str], report: Report) -> l
             if module.kind == "Efficiency" and (formula := formula_of(module, "EfficiencyFormula", report, VARIABLES)):
                 efficiencies.append(formula)
                 report.say(module, "translated", f"efficiency of {kind}")
-        isolation = next((m for m in reversed(modules) if m.kind == "Isolation"), None)
-        is_required = isolation is not None
-        if isolation is None:  # it may be on a way of its own
-            known = {m.name for m in modules}
-            candidates = flow.of_kind("Isolation")
-            isolation = next((m for m in candidates if m.text("CandidateInputArray").split("/")[0] in known), None)
         table["efficiency"] = product(efficiencies) if efficiencies else 1.0
+        isolation, is_required = _isolation_of(flow, modules)
         if isolation:
             table |= _isolation(isolation, report, is_required=is_required)
+            is_flow = input_of(flow, isolation.text("IsolationInputArray")) == "energy_flow"
+            if is_flow and has_clusters:
+                table["isolation_input"] = "energy_flow"
+            elif is_flow:
+                report.say(isolation, "translated", "sums are of tracks, Delphes': of energy flow")
         if not efficiencies:
             report.assume(f"{kind}: efficiency 1, for the card has no formula of its own for them")
         tables.append(table)
     return tables
 
 
+def translate_photons(flow: Flow, report: Report, *, has_clusters: bool) -> dict[str, Any] | None:
+    """The module photons: the way of what TreeWriter calls so, back to a calorimeter."""
+    branches = sorted(flow.branches("Photon"), key=lambda pair: pair[1] != "Photon")
+    if not branches or not has_clusters:
+        return None
+    array, name = branches[0]
+    way = next((way for way in flow.ways(array, stop=names_of(flow)) if is_photons(flow, way.origin)), None)
+    if way is None:
+        report.leave("", f"branch {name}: nothing leads from a calorimeter to it")
+        return None
+    for _, other in branches[1:]:
+        report.leave("", f"branch {other}: there is one list of photons, that of branch {name}")
+    efficiencies: list[str] = []
+    table: dict[str, Any] = {"name": "photons", "kind": "photons", "level": "parametric"}
+    for module in way.modules:
+        if module.kind == "Efficiency" and (formula := formula_of(module, "EfficiencyFormula", report, VARIABLES)):
+            efficiencies.append(formula)
+            report.say(module, "translated", "efficiency of photons, and of what else leaves a cluster without a track")
+    isolation, is_required = _isolation_of(flow, way.modules)
+    if isolation:
+        table |= _isolation(isolation, report, is_required=is_required)
+    table["efficiency"] = table["fake_rate"] = _number(product(efficiencies)) if efficiencies else 1.0
+    report.assume("photons are clusters that no track is linked to; Delphes takes what is left of others, too")
+    return table
+
+
+def _isolation_of(flow: Flow, modules: Sequence[Module]) -> tuple[Module | None, bool]:
+    """The isolation of what these modules lead to, and whether it is required; or it is on a way of its own."""
+    required = next((m for m in reversed(modules) if m.kind == "Isolation"), None)
+    if required:
+        return required, True
+    known = {m.name for m in modules}
+    found = flow.of_kind("Isolation")
+    return next((m for m in found if m.text("CandidateInputArray").split("/")[0] in known), None), False
+
+
 def _isolation(module: Module, report: Report, *, is_required: bool) -> dict[str, Any]:
-    """Options of isolation; the sum is of tracks only."""
+    """Options of isolation, without what is summed."""
     table: dict[str, Any] = {
         "isolation_delta_r": module.number("DeltaRMax", 0.5),
         "isolation_pt_min": module.number("PTMin", 0.5),
@@ -69,14 +110,21 @@ def _isolation(module: Module, report: Report, *, is_required: bool) -> dict[str
         report.say(module, "translated", "PTSumMax has no counterpart: isolation is written, not required")
     elif largest < _NOT_ISOLATED and is_required:
         table["isolation_max"] = largest
-    report.say(
-        module, "translated", "cone and thresholds of isolation; sums are of tracks, Delphes': of energy flow too"
-    )
+    report.say(module, "translated", "cone and thresholds of isolation")
     return table
 
 
-def translate_jets(flow: Flow, report: Report) -> dict[str, Any] | None:
-    """The module jets: the finder behind the branch Jet, its flavour, its tags."""
+def _input(flow: Flow, array: str, *, has_clusters: bool) -> tuple[dict[str, str], str]:
+    """The option of what something is made of, and how to say it."""
+    kind = input_of(flow, array)
+    words = {"tracks": "tracks", "towers": "towers", "energy_flow": "energy flow"}[kind]
+    if kind == "tracks" or has_clusters:
+        return ({"input": kind} if kind != "tracks" else {}), f"of {words}"
+    return {}, f"of tracks (Delphes: of {words}, at the same pt)"
+
+
+def translate_jets(flow: Flow, objects: list[str], report: Report, *, has_clusters: bool) -> dict[str, Any] | None:
+    """The module jets: the finder behind the branch Jet, flavour, tags. `objects`: kinds that there are, as "electron"."""
     finders = [m for m in flow.of_kind("FastJetFinder") if not flow.is_generator_level(f"{m.name}/jets")]
     written = {
         m.name
@@ -104,32 +152,31 @@ def translate_jets(flow: Flow, report: Report) -> dict[str, Any] | None:
     if finder is None:
         return None
     algorithm = _ALGORITHMS[int(finder.number("JetAlgorithm", 6))]
+    option, words = _input(flow, f"{finder.name}/jets", has_clusters=has_clusters)
     table: dict[str, Any] = {
-        "name": "jets", "kind": "jets", "level": "parametric", "algorithm": algorithm,
+        "name": "jets", "kind": "jets", "level": "parametric", **option, "algorithm": algorithm,
         "radius": finder.number("ParameterR", 0.5),
     }  # fmt: skip
     if algorithm == "ee_genkt":
         table["power"] = finder.number("ParameterP", -1.0)
     table["pt_min"] = finder.number("JetPTMin", 10.0)
-    report.say(
-        finder,
-        "translated",
-        "module jets, of tracks (Delphes: of what its input is, mostly energy flow, at the same pt)",
-    )
+    report.say(finder, "translated", f"module jets, {words}")
     first = next((m for m in flow.of_kind("UniqueObjectFinder") if m.name in written), None)
     if first:
-        report.say(first, "translated", "jets that are electrons or muons are left out")
-        table["exclude"] = _before_jets(flow, first)
+        kind = option.get("input", "tracks")
+        unknown = {"towers": "muon", "tracks": "photon"}.get(kind, "")
+        table["exclude"] = _before_jets(first, [name for name in objects if name != unknown])
+        names = ", ".join(f"{name}s" for name in table["exclude"])
+        report.say(first, "translated", f"jets that are one of these are left out: {names or 'none'}")
+        if kind == "towers":
+            report.say(
+                first, "translated", "of towers, those within 0.2 of one; in Delphes, with a true particle in common"
+            )
     behind = {finder.name, *(m.name for m in flow.of_kind("EnergyScale") if _reads(flow, m, {finder.name}))}
     for module in flow.of_kind("EnergyScale"):
-        if module.name in behind:
-            formula = formula_of(module, "ScaleFormula", report, VARIABLES)
-            is_one = formula and bool(
-                np.all(evaluate(formula, {name: np.array([0.5, 2.0, 50.0]) for name in VARIABLES}) == 1)
-            )
-            report.say(
-                module, "translated" if is_one else "no counterpart", "scale 1" if is_one else "jets are not rescaled"
-            )
+        if module.name in behind and (formula := formula_of(module, "ScaleFormula", report, VARIABLES)):
+            table["scale"] = _number(formula)
+            report.say(module, "translated", "scale of jets")
     for module in flow.of_kind("JetFlavorAssociation"):
         if _reads(flow, module, behind):
             delta_r, least = module.number("DeltaR", 0.5), module.number("PartonPTMin", 0.0)
@@ -144,15 +191,13 @@ def _reads(flow: Flow, module: Module, names: set[str]) -> bool:
     return any(array.split("/")[0] in names for array in flow.inputs(module))
 
 
-def _before_jets(flow: Flow, module: Module) -> list[str]:
-    """Leptons that take precedence over jets."""
+def _before_jets(module: Module, objects: list[str]) -> list[str]:
+    """Of these kinds of objects, those that take precedence over jets."""
     found: list[str] = []
     for _, name in module.entries("InputArray", 2):
         if name == "jets":
             break
-        found += [
-            lepton for lepton in ("electron", "muon") if name == f"{lepton}s" and flow.branches(lepton.capitalize())
-        ]
+        found += [kind for kind in objects if name == f"{kind}s"]
     return found
 
 
@@ -199,23 +244,26 @@ def _number(formula: str) -> float | str:
         return formula
 
 
-def translate_met(flow: Flow, leptons: list[str], report: Report, *, has_jets: bool) -> dict[str, Any] | None:
+def translate_met(
+    flow: Flow, objects: list[str], report: Report, *, has_jets: bool, has_clusters: bool
+) -> dict[str, Any] | None:
     """The module met, if TreeWriter writes a MissingET that is not of generated particles."""
     found: dict[str, Any] | None = None
     for array, _ in flow.branches("MissingET"):
         module = flow.modules.get(array.partition("/")[0])
         if module and module.kind == "Merger" and not flow.is_generator_level(array):
-            report.say(module, "translated", "module met, of tracks (Delphes: of energy flow or towers)")
-            found = {"name": "met", "kind": "met", "level": "parametric"}
+            option, words = _input(flow, array, has_clusters=has_clusters)
+            report.say(module, "translated", f"module met, {words}")
+            found = {"name": "met", "kind": "met", "level": "parametric", **option}
     for array, _ in flow.branches("ScalarHT"):
         module = flow.modules.get(array.split("/")[0])
         if module is None or found is None:
             continue
         names = {source.split("/")[-1].removesuffix("s") for source in flow.inputs(module)}
-        parts = [*(["jet"] if has_jets and "jet" in names else []), *(part for part in leptons if part in names)]
+        parts = [*(["jet"] if has_jets and "jet" in names else []), *(part for part in objects if part in names)]
         if parts:
             found["scalar_ht_of"] = parts
-        report.say(module, "translated", f"scalar_ht of {', '.join(parts) or 'tracks'}")
+        report.say(module, "translated", f"scalar_ht of {', '.join(parts) or 'what met is of'}")
         if left := sorted(names - set(parts)):
             report.say(module, "translated", f"without {', '.join(left)}, which are not made here")
     return found

@@ -65,6 +65,7 @@ class AodWriter(FileWriter):
         self._frame_number = -1
         self._n_events = 0
         self._n_particles = 0
+        self._n_tracks = 0
         self.file = RootFile(path, compression_level=output.compression_level)
 
     def write(self, batch: EventBatch) -> None:
@@ -73,13 +74,15 @@ class AodWriter(FileWriter):
         starts = [*np.flatnonzero(np.diff(number, prepend=-1)), batch.n_events]
         for first, end in itertools.pairwise(starts):
             self._start_frame(int(number[first]))
-            frame = make_frame(batch.slice_events(int(first), int(end)), self._n_events, self._n_particles)
+            part = batch.slice_events(int(first), int(end))
+            frame = make_frame(part, self._n_events, self._n_particles, self._n_tracks)
             for name, tree in self._trees.items():
                 columns = self._columns(tree, frame)
                 if columns:
                     self.file.extend(f"{self._directory}/{name}", columns)
             self._n_events += frame.batch.n_events
             self._n_particles += frame.batch.n_rows("particle")
+            self._n_tracks += len(frame.tracks)
             if self._n_particles > MAX_ROWS:
                 raise CardError(
                     [f"output.events_per_frame: data frame {self._frame_number} would hold over 2^31 particles"],
@@ -101,14 +104,16 @@ class AodWriter(FileWriter):
             return
         self.file.close_trees()
         self._frame_number = number
-        self._n_events = self._n_particles = 0
+        self._n_events = self._n_particles = self._n_tracks = 0
         for name, tree in self._trees.items():
             self.file.add_tree(f"{self._directory}/{name}", {b.name: _type(b.dtype) for b in tree.branches})
 
     def _columns(self, tree: Tree, frame: Frame) -> dict[str, Any]:
         """What a frame adds to a tree; nothing if it has no rows for it."""
         n_rows = frame.rows(tree.rows)
-        given = ~np.isnan(frame.batch[tree.where]) if tree.where else np.ones(n_rows, dtype=np.bool_)
+        given = np.ones(n_rows, dtype=np.bool_)
+        if tree.where:
+            given = frame.track(tree.where) if tree.where.table == "track" else ~np.isnan(frame.batch[tree.where])
         if not given.any():
             return {}
         columns = {b.name: self._fill(b, frame, n_rows) for b in tree.branches}

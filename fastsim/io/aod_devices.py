@@ -1,7 +1,8 @@
 """What devices measure, in AO2D: under the names of ALICE 3's on-the-fly tasks where they have one, and all under our own.
 
-A row of each tree is a track. Sources: O2Physics (04410847) ALICE3/DataModel/OTFTOF.h, OTFRICH.h for the names (ps and cm), and
-ALICE3/TableProducer/OTF/onTheFlyTofPid.cxx, onTheFlyRichPid.cxx for what stands where nothing was measured.
+A row of each tree is a track, or a cluster. Sources: O2Physics (04410847) ALICE3/DataModel/OTFTOF.h, OTFRICH.h for the names (ps
+and cm), ALICE3/TableProducer/OTF/onTheFlyTofPid.cxx, onTheFlyRichPid.cxx for what stands where nothing was measured;
+ALICE3/DataModel/ECAL.h, MID.h, PRES.h for tables of DelphesO2's times. O2calo is of cells of EMCAL and PHOS, and stays empty.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastsim.io.aod_tables import Branch, Tree
+from fastsim import columns as c
+from fastsim.io.aod_tables import Branch, Tree, index
+from fastsim.objects.inputs import from_vertex
 from fastsim.species import SPECIES
 
 if TYPE_CHECKING:
@@ -28,18 +31,55 @@ _LONG = ("Electron", "Muon", "Pion", "Kaon", "Proton", "Deuteron", "Triton", "He
 _SHORT = ("El", "Mu", "Pi", "Ka", "Pr", "De", "Tr", "He3", "Al")
 _TOF = (("itof", "Inner"), ("otof", "Outer"))  # our devices, and theirs
 _RICH = "rich"
+_DECISIONS = (("mid", "muon", "O2mid", "fMIDIsMuon"), ("preshower", "electron", "O2pres", "fPRESIsElectron"))
 
 
 def trees_of_devices(devices: Sequence[Column]) -> dict[str, Tree]:
     """Trees by name; none without devices."""
-    if not devices:
-        return {}
-    known = {column.name: column for column in devices}
-    return {
-        **_tof_trees(known),
-        **_rich_trees(known),
-        OWN: Tree("track", tuple(branch for column in devices for branch in _branches(column))),
-    }
+    known = {column.name: column for column in devices if column.table == "track"}
+    own = (
+        {OWN: Tree("track", tuple(branch for column in known.values() for branch in _branches(column)))}
+        if known
+        else {}
+    )
+    ecal = {"O2a3ecal": _ECAL} if c.CLUSTER_ENERGY in devices else {}
+    return {**_tof_trees(known), **_rich_trees(known), **_decision_trees(known), **own, **ecal}
+
+
+def _momentum(axis: int) -> Branch:
+    """A cluster's energy in the direction from the vertex."""
+
+    def values(frame: Frame) -> NDArray[np.float64]:
+        return np.asarray(from_vertex(frame.batch, frame.clusters, frame.cluster(c.CLUSTER_ENERGY))[axis])
+
+    return Branch(f"fP{'xyz'[axis]}", "float64", "GeV", values)
+
+
+# A3ECAL: clusters of electromagnetic calorimeters; DelphesO2 wrote photons.
+_ECAL = Tree(
+    "cluster",
+    (
+        index("fIndexCollisions", "cluster"),
+        Branch("fIndexTracks", "int32", "", lambda frame: frame.cluster_tracks()),
+        Branch("fIndexMcParticles", "int32", "", lambda frame: frame.cluster_labels()),
+        Branch("fE", "float64", "GeV", lambda frame: frame.cluster(c.CLUSTER_ENERGY)),
+        *(_momentum(axis) for axis in range(3)),
+        Branch("fPosPhi", "float32", "rad", lambda frame: frame.cluster(c.CLUSTER_PHI)),
+        Branch("fPosZ", "float32", "cm", lambda frame: frame.cluster(c.CLUSTER_PLACE[2])),
+    ),
+)
+
+
+def _decision_trees(known: dict[str, Column]) -> dict[str, Tree]:
+    """MID of a device "mid" and PRES of a device "preshower": a row for each track that they measured."""
+    trees = {}
+    for device, what, name, branch in _DECISIONS:
+        measured, decision = known.get(f"{device}_is_measured"), known.get(f"{device}_is_{what}")
+        if measured and decision:
+            own = Branch(branch, "uint8", "", lambda frame, decision=decision: frame.track(decision))  # type: ignore[misc]
+            track = Branch("fIndexTracks", "int32", "", lambda frame: frame.track_rows())
+            trees[name] = Tree("track", (index("fIndexCollisions", "track"), track, own), measured)
+    return trees
 
 
 def _tof_trees(known: dict[str, Column]) -> dict[str, Tree]:

@@ -44,7 +44,7 @@ JOINED = (
 OTHERS = (
     "bc", "mccollision", "mcparticle", "v0", "cascade", "decay3body", "trackedcascade", "origin", "ft0", "fv0a", "fv0c", "fdd",
     "zdc", "hmpid", "calotrigger", "cpvcluster", "ambiguoustrack", "ambiguousmfttr", "ambiguousfwdtr", "mfttrackcov",
-    "fwdtrkcl", "hepmcxsection", "hepmcpdfinfo", "hepmcheavyion", "rich", "frich", "ftof", "mid", "a3ecal", "photonconv",
+    "fwdtrkcl", "hepmcxsection", "hepmcpdfinfo", "hepmcheavyion", "rich", "frich", "ftof", "mid", "pres", "a3ecal", "photonconv",
 )  # fmt: skip
 KNOWN = {*OTHERS, *(name for group in JOINED for name in group)}
 _TREE = re.compile(r"O2(?P<table>[a-z0-9]+?)(?:_iu)?(?:_(?P<version>\d{3}))?")

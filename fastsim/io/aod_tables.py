@@ -42,7 +42,10 @@ class Branch(NamedTuple):
 
 
 class Tree(NamedTuple):
-    """What has a row in a tree: each event, particle, track, or nothing; its branches; a column without which there is no row."""
+    """What has a row in a tree: each event, particle, track, cluster, or nothing; its branches.
+
+    `where`: a number of events without which there is no row, or a mask of tracks.
+    """
 
     rows: str
     branches: tuple[Branch, ...]
@@ -102,12 +105,13 @@ def _collision_time_res(frame: Frame) -> Any:
     return TRACK_TIME_RES / np.sqrt(np.maximum(frame.event(c.N_CONTRIBUTORS), 1))
 
 
-def _index(name: str, table: str = "event") -> Branch:
-    """The row of the event that an event, a track or a particle belongs to."""
+def index(name: str, table: str = "event") -> Branch:
+    """The row of the event that an event, a track, a particle or a cluster belongs to."""
     rows: dict[str, Callable[[Frame], Any]] = {
         "event": Frame.event_rows,
         "track": lambda f: f.n_events + f.track_events,
         "particle": lambda f: f.n_events + f.particle_events,
+        "cluster": lambda f: f.n_events + f.cluster_events,
     }
     return Branch(name, "int32", "", rows[table])
 
@@ -119,7 +123,7 @@ _BC = (
 )
 _COLLISION = (
     (
-        _index("fIndexBCs"),
+        index("fIndexBCs"),
         _event("fPosX", c.VERTEX[0], FINE),
         _event("fPosY", c.VERTEX[1], FINE),
         _event("fPosZ", c.VERTEX[2], FINE),
@@ -133,7 +137,7 @@ _COLLISION = (
     ),
 )
 _MC_COLLISION = (
-    _index("fIndexBCs"),
+    index("fIndexBCs"),
     _constant("fGeneratorsID", "int16"),
     _event("fPosX", c.VERTEX_TRUE[0], FINE),
     _event("fPosY", c.VERTEX_TRUE[1], FINE),
@@ -144,7 +148,7 @@ _MC_COLLISION = (
 )
 _MC_PARTICLE = (
     (
-        _index("fIndexMcCollisions", "particle"),
+        index("fIndexMcCollisions", "particle"),
         _particle("fPdgCode", c.PDG, "int32"),
         Branch("fStatusCode", "int32", "", Frame.status_code),
         Branch("fFlags", "uint8", "", Frame.particle_flags),
@@ -160,7 +164,7 @@ _MC_PARTICLE = (
 )
 # The local frame of a track is turned by alpha = phi, so that sin(phi - alpha) and x vanish and y is dca_xy.
 _TRACK = (
-    _index("fIndexCollisions", "track"),
+    index("fIndexCollisions", "track"),
     _constant("fTrackType", "uint8", TRACK_AT_VERTEX),
     _constant("fX", "float32", unit="cm"),
     _track("fAlpha", c.RECONSTRUCTED[2], FINE),
@@ -258,14 +262,14 @@ _RECONSTRUCTED: dict[str, Tree] = {
     "O2tracksalice3": Tree("track", (_constant("fIsReconstructed", "bool", 1),)),
 }
 _TRUTH: dict[str, Tree] = {
-    "O2mccollisionlabel": Tree("event", (_index("fIndexMcCollisions"), _constant("fMcMask", "uint16"))),
+    "O2mccollisionlabel": Tree("event", (index("fIndexMcCollisions"), _constant("fMcMask", "uint16"))),
     "O2mctracklabel": Tree(
         "track", (Branch("fIndexMcParticles", "int32", "", Frame.track_labels), _constant("fMcMask", "uint16"))
     ),
     "O2hepmcxsection": Tree(
         "event",
         (
-            _index("fIndexMcCollisions"),
+            index("fIndexMcCollisions"),
             _constant("fGeneratorsID", "int16"),
             *_constants("uint64", "fAccepted", "fAttempted"),
             _generator(c.CROSS_SECTION[0], "fXsectGen"),
@@ -279,7 +283,7 @@ _TRUTH: dict[str, Tree] = {
     "O2hepmcpdfinfo": Tree(
         "event",
         (
-            _index("fIndexMcCollisions"),
+            index("fIndexMcCollisions"),
             _constant("fGeneratorsID", "int16"),
             _generator(c.PARTONS[0], "fId1", "int32"),
             _generator(c.PARTONS[1], "fId2", "int32"),
@@ -292,7 +296,7 @@ _TRUTH: dict[str, Tree] = {
     "O2hepmcheavyion": Tree(
         "event",
         (
-            _index("fIndexMcCollisions"),
+            index("fIndexMcCollisions"),
             _constant("fGeneratorsID", "int16"),
             *(_generator(c.HEAVY_ION[i], n, "int32") for i, n in enumerate(("fNcollHard", "fNpartProj", "fNpartTarg", "fNcoll"))),
             _constant("fNNwoundedCollisions", "int32", UNKNOWN),

@@ -24,6 +24,9 @@ LINKS: dict[Column, Table] = {
     c.MUON_TRACK: "track",
     c.CONSTITUENT_JET: "jet",
     c.CONSTITUENT_TRACK: "track",
+    c.CONSTITUENT_CLUSTER: "cluster",
+    c.CONSTITUENT_TOWER: "tower",
+    c.PHOTON_CLUSTER: "cluster",
     c.CLUSTER_TRACK: "track",
     c.CLUSTER_PARTICLE: "particle",
 }

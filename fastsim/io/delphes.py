@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastsim import columns as c
+from fastsim.io.delphes_flow import CONSTITUENTS, FLOW, PHOTON, SECOND, TOWER
 from fastsim.io.flat import (
     Collection,
     Family,
@@ -27,6 +28,7 @@ from fastsim.io.flat import (
     select,
     with_devices,
 )
+from fastsim.io.flat import branch as _f
 from fastsim.kernels.ancestry import link_family
 from fastsim.units import curvature_constant, m, mm
 
@@ -40,12 +42,7 @@ if TYPE_CHECKING:
     from fastsim.events import EventBatch
     from fastsim.io.flat import View
 
-SECOND = 1e9  # ns
 DCA_XY, DCA_Z, PHI, TAN_LAMBDA, Q_OVER_PT = range(5)
-
-
-def _f(name: str, unit: str, doc: str, source: float | Callable[[View], Any], dtype: str = "float32") -> Field:
-    return Field(name, dtype, unit, doc, source)
 
 
 def _link(name: str, doc: str, source: Callable[[View], Any]) -> Field:
@@ -132,8 +129,12 @@ def _sum_pt2(view: View) -> NDArray[np.float64]:
     return np.bincount(view.track_events, weights, view.batch.n_events).astype(np.float64)
 
 
-def _lepton(name: c.Table, track: c.Column, sum_pt: c.Column) -> tuple[Field, ...]:
+def _lepton(name: c.Table, track: c.Column, sum_pt: c.Column, neutral: c.Column) -> tuple[Field, ...]:
     """Branches of electrons and muons: their track's, and the isolation."""
+
+    def total(view: View) -> Any:
+        charged = view.batch[sum_pt]
+        return charged + view.batch[neutral] if neutral in view.batch else charged
 
     def own(column: c.Column) -> Callable[[View], Any]:
         return lambda v: v.of_object_track(name, track, v.batch[column])
@@ -147,17 +148,19 @@ def _lepton(name: c.Table, track: c.Column, sum_pt: c.Column) -> tuple[Field, ..
         _f("DZ", "mm", "longitudinal impact parameter", lambda v: own(c.RECONSTRUCTED[DCA_Z])(v) / mm),
         _f("ErrorD0", "mm", "its uncertainty", lambda v: np.sqrt(own(c.COV_PACKED)(v)[:, 0]) / mm),
         _f("ErrorDZ", "mm", "its uncertainty", lambda v: np.sqrt(own(c.COV_PACKED)(v)[:, 2]) / mm),
-        _f("IsolationVar", "", "SumPtCharged / PT", lambda v: v.batch[sum_pt] / own(c.PT)(v)),
+        _f("IsolationVar", "", "SumPt / PT", lambda v: total(v) / own(c.PT)(v)),
         _f("SumPtCharged", "GeV", sum_pt.doc, lambda v: v.batch[sum_pt]),
-        _f("SumPt", "GeV", "as SumPtCharged: of tracks only", lambda v: v.batch[sum_pt]),
+        _f("SumPtNeutral", "GeV", f"{neutral.doc}; NaN if isolation is of tracks only",
+           lambda v: v.batch[neutral] if neutral in v.batch else np.full(len(v.batch[sum_pt]), np.nan)),
+        _f("SumPt", "GeV", "sum of the two, or of tracks only", total),
         _link("Particle", "position of its particle in Particle, -1 if none", lambda v: v.object_particle(name, track)),
         _f("Track", "", "position of its track in Track", lambda v: own_position(v, name, track), "int32"),
-    )
+    )  # fmt: skip
 
 
 def own_position(view: View, table: c.Table, track: c.Column) -> NDArray[np.int64]:
-    """Position of the objects' tracks in Track."""
-    return np.asarray(view.of_object_track(table, track, view.track_position))
+    """Position of the objects' tracks in Track, -1 if they have none."""
+    return np.asarray(view.linked(table, track, "track", view.track_position))
 
 
 def _jet(column: c.Column, name: str, dtype: str = "float32", doc: str = "") -> Field:
@@ -252,16 +255,15 @@ TRACK = Collection(
         _f("VertexIndex", "", "0 if in the vertex, else -1", lambda v: v.track(c.IS_CONTRIBUTOR) - np.int32(1), "int32"),
     ),
 )  # fmt: skip
-_KINEMATICS = ("PT", "Eta", "Phi", "E", "T")
 COLLECTIONS: tuple[Collection, ...] = (
     EVENT,
     Collection("Weight", "weight", (_f("Weight", "", c.WEIGHT_VALUE.doc, lambda v: v.batch[c.WEIGHT_VALUE]),)),
     PARTICLE,
     TRACK,
-    Collection("Tower", "none", tuple(_f(n, "", "no calorimeter", 0) for n in ("ET", *_KINEMATICS[1:], "Eem", "Ehad"))),
-    Collection("Electron", "electron", _lepton("electron", c.ELECTRON_TRACK, c.ELECTRON_SUM_PT)),
-    Collection("Muon", "muon", _lepton("muon", c.MUON_TRACK, c.MUON_SUM_PT)),
-    Collection("Photon", "none", tuple(_f(n, "", "no calorimeter", 0) for n in _KINEMATICS)),
+    TOWER,
+    Collection("Electron", "electron", _lepton("electron", c.ELECTRON_TRACK, c.ELECTRON_SUM_PT, c.ELECTRON_SUM_NEUTRAL)),
+    Collection("Muon", "muon", _lepton("muon", c.MUON_TRACK, c.MUON_SUM_PT, c.MUON_SUM_NEUTRAL)),
+    PHOTON,
     Collection(
         "Jet",
         "jet",
@@ -282,7 +284,7 @@ COLLECTIONS: tuple[Collection, ...] = (
         (
             _f("Jet", "", "not in Delphes: position in Jet", lambda v: v.batch[c.CONSTITUENT_JET], "int32"),
             _f(
-                "Track", "", "not in Delphes: position of the constituent in Track",
+                "Track", "", "not in Delphes: position of the constituent in Track, -1 if it is none",
                 lambda v: own_position(v, "jet_constituent", c.CONSTITUENT_TRACK), "int32",
             ),
         ),
@@ -346,8 +348,17 @@ def needs(output: Output) -> tuple[c.Column, ...]:
 
 def collections(output: Output, devices: Sequence[c.Column] = ()) -> tuple[Collection, ...]:
     """What the file holds; missing momentum is summed only where all final particles are kept."""
-    chosen = select(with_devices(COLLECTIONS, devices), output.truth)
+    chosen = select(with_devices(_with_flow(devices), devices), output.truth)
     return tuple(item for item in chosen if item.name != "GenMissingET" or output.truth != "reconstructed")
+
+
+def _with_flow(devices: Sequence[c.Column]) -> tuple[Collection, ...]:
+    """All collections: the energy flow's where calorimeters make it."""
+    if c.CLUSTER_NEUTRAL not in devices:
+        lone = [field for field in PHOTON.fields if field.name != "EFlowPhoton"]
+        return tuple(PHOTON._replace(fields=tuple(lone)) if item is PHOTON else item for item in COLLECTIONS)
+    members = {"JetConstituent": CONSTITUENTS}
+    return (*(item._replace(fields=(*item.fields, *members.get(item.name, ()))) for item in COLLECTIONS), *FLOW)
 
 
 def units(output: Output, devices: Sequence[c.Column] = ()) -> dict[str, str]:

@@ -17,6 +17,8 @@ from fastsim import columns as c
 from fastsim.columns import Table
 from fastsim.events import production_points
 from fastsim.io.rootio import FileWriter, RootFile
+from fastsim.objects.inputs import from_vertex
+from fastsim.objects.kinematics import fill_directions, offsets_of_rows
 from fastsim.species import SPECIES, UNKNOWN_CHARGE
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from fastsim.columns import Column
     from fastsim.events import EventBatch
 
-Rows = Table | Literal["one", "none"]
+Rows = Table | Literal["one"]
 ALONG_BEAM = 999.9  # Delphes' pseudorapidity and rapidity of what has no transverse momentum (modules/TreeWriter.cc)
 
 _MASS = np.array([species.mass for species in SPECIES])
@@ -45,6 +47,17 @@ class Family(NamedTuple):
     position: NDArray[np.int64]  # of each particle of the batch, as written
     mothers: NDArray[np.int32]  # of each written particle, as the format has them (n, 2)
     daughters: NDArray[np.int32]
+
+
+class Neutrals(NamedTuple):
+    """Neutral clusters: rows in the batch, their pt [GeV], eta, phi, energy [GeV] (4, n).
+
+    And of every cluster the position in its event as written, -1 of those that are not.
+    """
+
+    rows: NDArray[np.int64]
+    kinematics: NDArray[np.float64]
+    position: NDArray[np.int64]
 
 
 class View:
@@ -78,14 +91,19 @@ class View:
         """Event (position in the batch) of each reconstructed track."""
         return np.asarray(self.batch.event_index("track")[self.tracks])
 
-    def counts(self, rows: Rows) -> NDArray[np.int64]:
+    def counts(self, collection: Collection) -> NDArray[np.int64]:
         """Rows of each event that are written."""
+        rows = collection.rows
         if rows in {"event", "one"}:
             return np.ones(self.batch.n_events, dtype=np.int64)
         if rows == "track":
             return np.bincount(self.track_events, minlength=self.batch.n_events)
-        offsets = None if rows in {"one", "none"} else self.batch.offsets.get(cast("Table", rows))
-        return np.zeros(self.batch.n_events, dtype=np.int64) if offsets is None else offsets[1:] - offsets[:-1]
+        table = cast("Table", rows)
+        if table not in self.batch.offsets:
+            return np.zeros(self.batch.n_events, dtype=np.int64)
+        if collection.where:
+            return np.diff(offsets_of_rows(collection.where(self), self.batch, table))
+        return np.diff(self.batch.offsets[table])
 
     def event(self, column: Column, missing: float = np.nan) -> NDArray[Any]:
         """An event column; `missing` where it is not given, or was not made."""
@@ -172,10 +190,44 @@ class View:
     @cached_property
     def track_position(self) -> NDArray[np.int64]:
         """Position in its event of each track of the batch among the reconstructed ones, -1 for the others."""
-        found = self.batch[c.IS_RECONSTRUCTED]
-        n_before = np.concatenate([[0], np.cumsum(found)])
-        first = n_before[self.batch.offsets["track"]]
-        return np.where(found, n_before[:-1] - first[self.batch.event_index("track")], -1)
+        return self._positions("track", self.batch[c.IS_RECONSTRUCTED])
+
+    def neutrals(self, *which: bool) -> Neutrals:
+        """The clusters with energy that tracks do not explain, of ECALs (False) or HCALs (True), as jets take them."""
+        return cast("Neutrals", self.once(("neutrals", which), lambda v: v.make_neutrals(which)))
+
+    def make_neutrals(self, which: Sequence[bool]) -> Neutrals:
+        """Of `neutrals`."""
+        energy = self.batch[c.CLUSTER_NEUTRAL]
+        is_one = (energy > 0.0) & np.isin(self.batch[c.CLUSTER_IS_HCAL], which)
+        rows = np.flatnonzero(is_one)
+        kinematics = np.empty((4, len(rows)))
+        fill_directions(from_vertex(self.batch, rows, energy[rows]), kinematics)
+        kinematics[3] = energy[rows]
+        return Neutrals(rows, kinematics, self._positions("cluster", is_one))
+
+    def constituents(self, column: Column) -> NDArray[np.int64]:
+        """Rows of the jets' constituents that this column names something for."""
+        return np.flatnonzero(self.batch[column] >= 0) if column in self.batch else np.zeros(0, dtype=np.int64)
+
+    def linked(
+        self, table: Table, column: Column, target: Table, values: NDArray[Any], missing: Any = -1
+    ) -> NDArray[Any]:
+        """`values` (one for each row of `target`) of what `column` of `table` names; `missing` where it names nothing."""
+        if column not in self.batch:
+            return np.full(self.batch.n_rows(table), missing)
+        return _take(values, np.where(self.batch[column] >= 0, self.rows_of(table, column, target), -1), missing)
+
+    def cluster_particle(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Position of the particle that left most in these clusters, as written; -1 if it is not kept."""
+        found = self.linked("cluster", c.CLUSTER_PARTICLE, "particle", self.family.position)
+        return np.asarray(found[rows])
+
+    def _positions(self, table: Table, is_written: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """Position in its event of each row of a table among the written ones, -1 for the others."""
+        n_before = np.concatenate([[0], np.cumsum(is_written)])
+        first = n_before[self.batch.offsets[table]]
+        return np.where(is_written, n_before[:-1] - first[self.batch.event_index(table)], -1)
 
     def rows_of(self, table: Table, column: Column, target: Table) -> NDArray[np.int64]:
         """Row of `target` in the batch that `column` of `table` names, a position in the event."""
@@ -204,8 +256,13 @@ class Field(NamedTuple):
     is_truth: bool = False
 
 
+def branch(name: str, unit: str, doc: str, source: float | Callable[[View], Any], dtype: str = "float32") -> Field:
+    """A branch that is no truth."""
+    return Field(name, dtype, unit, doc, source)
+
+
 class Collection(NamedTuple):
-    """Branches with a row for each row of a table ("track": each reconstructed one), "one" row an event, or "none".
+    """Branches with a row for each row of a table ("track": each reconstructed one; `where`: these rows), or "one" an event.
 
     With rows "event" they are numbers, one an event, not lists. A field without a name makes a list of numbers that is called
     as the collection.
@@ -215,6 +272,7 @@ class Collection(NamedTuple):
     rows: Rows
     fields: tuple[Field, ...]
     is_truth: bool = False
+    where: Callable[[View], NDArray[np.int64]] | None = None
 
 
 def select(collections: Sequence[Collection], truth: Truth) -> tuple[Collection, ...]:
@@ -230,7 +288,7 @@ def select(collections: Sequence[Collection], truth: Truth) -> tuple[Collection,
 
 def with_devices(collections: Sequence[Collection], devices: Sequence[Column]) -> tuple[Collection, ...]:
     """The collections with what devices measure of tracks: columns under their own names, hypotheses one by one."""
-    fields = tuple(field for column in devices for field in _device_fields(column))
+    fields = tuple(field for column in devices if column.table == "track" for field in _device_fields(column))
     return tuple(
         item._replace(fields=(*item.fields, *fields)) if item.name == "Track" else item for item in collections
     )
@@ -297,7 +355,7 @@ class FlatWriter(FileWriter):
         view = View(batch, self._link)
         columns: dict[str, Any] = {}
         for collection in self._collections:
-            counts = view.counts(collection.rows)
+            counts = view.counts(collection)
             values = {f.name: _fill(f, view, int(counts.sum())) for f in collection.fields}
             if collection.rows == "event":
                 columns |= {_join(self._field_name, collection, f): values[f.name] for f in collection.fields}

@@ -14,6 +14,7 @@ import numpy as np
 
 from fastsim import columns as c
 from fastsim.io.flat import Collection, Family, Field, FlatWriter, describe, select, with_devices
+from fastsim.io.flat import branch as _f
 from fastsim.kernels.gen_status import order_by_descent, status_flags
 from fastsim.species import SPECIES, is_hadron, of_each
 
@@ -28,10 +29,6 @@ if TYPE_CHECKING:
     from fastsim.io.flat import View
 
 PHI, TAN_LAMBDA = c.RECONSTRUCTED[2:4]
-
-
-def _f(name: str, unit: str, doc: str, source: float | Callable[[View], Any], dtype: str = "float32") -> Field:
-    return Field(name, dtype, unit, doc, source)
 
 
 def _truth(name: str, doc: str, source: Callable[[View], Any]) -> Field:
@@ -123,27 +120,44 @@ class _Tracks:
 _TRACKS = _Tracks(lambda v: v.tracks, lambda v: v.track_events)
 
 
-def _lepton(table: c.Table, track: c.Column, sum_pt: c.Column, pdg: int) -> tuple[Field, ...]:
+def _lepton(table: c.Table, track: c.Column, sum_pt: c.Column, neutral: c.Column, pdg: int) -> tuple[Field, ...]:
     tracks = _Tracks(lambda v: v.rows_of(table, track, "track"), lambda v: v.batch.event_index(table))
+
+    def of_neutrals(view: View) -> Any:
+        return view.batch[neutral] if neutral in view.batch else np.full(len(view.batch[sum_pt]), np.nan)
+
     mass = next(species.mass for species in SPECIES if species.pdg == pdg)
     return (
         *tracks.fields(),
         _f("mass", "GeV", "mass", mass),
         _f("pdgId", "", "PDG code by the charge", lambda v: -pdg * np.sign(tracks.column(c.CHARGE)(v)), "int32"),
         _f("isoChg", "GeV", f"not in NanoAOD: {sum_pt.doc}", lambda v: v.batch[sum_pt]),
+        _f("isoNeutral", "GeV", f"not in NanoAOD: {neutral.doc}; NaN if isolation is of tracks only", of_neutrals),
         _f("relIsoChg", "", "not in NanoAOD: isoChg / pt", lambda v: v.batch[sum_pt] / tracks.column(c.PT)(v)),
-        _f("jetIdx", "", "jet that has its track, -1 if none", lambda v: _jet_of(v, table, track), "int32"),
+        _f("jetIdx", "", "jet that has its track, -1 if none",
+           lambda v: _jet_of(v, table, track, c.CONSTITUENT_TRACK, "track"), "int32"),
         _f("trackIdx", "", "its track", lambda v: v.of_object_track(table, track, v.track_position), "int32"),
         _truth("genPartIdx", "its generated particle, -1 if it is not kept", lambda v: v.object_particle(table, track)),
-    )
+    )  # fmt: skip
 
 
-def _jet_of(view: View, table: c.Table, track: c.Column) -> NDArray[np.int64]:
-    """Position of the jet that holds each object's track, -1 if there is none."""
-    jets = np.full(view.batch.n_rows("track"), -1)
-    if "jet_constituent" in view.batch.offsets:
-        jets[view.rows_of("jet_constituent", c.CONSTITUENT_TRACK, "track")] = view.batch[c.CONSTITUENT_JET]
-    return np.asarray(view.of_object_track(table, track, jets))
+def _jet_of(view: View, table: c.Table, column: c.Column, constituent: c.Column, target: c.Table) -> NDArray[np.int64]:
+    """Position of the jet that holds each object's track or cluster (`target`), -1 if there is none."""
+    jets = np.full(view.batch.n_rows(target), -1)
+    rows = view.constituents(constituent)
+    if len(rows):
+        jets[view.rows_of("jet_constituent", constituent, target)[rows]] = view.batch[c.CONSTITUENT_JET][rows]
+    return view.linked(table, column, target, jets)
+
+
+def _constituents_in(view: View, column: c.Column, target: c.Table, position: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Position of jets' constituents among what is written of a table, for those that are of it."""
+    return view.linked("jet_constituent", column, target, position)[view.constituents(column)]
+
+
+def _of_photon(column: c.Column) -> Callable[[View], Any]:
+    """A column of the photons' clusters."""
+    return lambda v: v.batch[column][v.rows_of("photon", c.PHOTON_CLUSTER, "cluster")]
 
 
 def _axes(columns: tuple[c.Column, ...], names: tuple[str, ...]) -> tuple[Field, ...]:
@@ -233,8 +247,25 @@ COLLECTIONS: tuple[Collection, ...] = (
             _truth("genPartIdx", "its generated particle, -1 if it is not kept", lambda v: v.track_particle),
         ),
     ),
-    Collection("Electron", "electron", _lepton("electron", c.ELECTRON_TRACK, c.ELECTRON_SUM_PT, 11)),
-    Collection("Muon", "muon", _lepton("muon", c.MUON_TRACK, c.MUON_SUM_PT, 13)),
+    Collection("Electron", "electron", _lepton("electron", c.ELECTRON_TRACK, c.ELECTRON_SUM_PT, c.ELECTRON_SUM_NEUTRAL, 11)),
+    Collection("Muon", "muon", _lepton("muon", c.MUON_TRACK, c.MUON_SUM_PT, c.MUON_SUM_NEUTRAL, 13)),
+    Collection(
+        "Photon",
+        "photon",
+        (
+            *(_table(column.name, column) for column in c.PHOTON),
+            _f("pdgId", "", "22", 22, "int32"),
+            _f("energyErr", "GeV", "uncertainty of the energy", _of_photon(c.CLUSTER_SIGMA)),
+            _table("hoe", c.PHOTON_HAD_OVER_EM),
+            _f("isoChg", "GeV", f"not in NanoAOD: {c.PHOTON_SUM_PT.doc}", lambda v: v.batch[c.PHOTON_SUM_PT]),
+            _f("isoNeutral", "GeV", f"not in NanoAOD: {c.PHOTON_SUM_NEUTRAL.doc}", lambda v: v.batch[c.PHOTON_SUM_NEUTRAL]),
+            _f("time", "ns", f"not in NanoAOD: {c.CLUSTER_TIME.doc}", _of_photon(c.CLUSTER_TIME)),
+            _f("jetIdx", "", "jet that has its cluster, -1 if none",
+               lambda v: _jet_of(v, "photon", c.PHOTON_CLUSTER, c.CONSTITUENT_CLUSTER, "cluster"), "int32"),
+            _truth("genPartIdx", "generated particle that left most of the energy, -1 if it is not kept",
+                   lambda v: v.cluster_particle(v.rows_of("photon", c.PHOTON_CLUSTER, "cluster"))),
+        ),
+    ),
     Collection(
         "Jet",
         "jet",
@@ -255,10 +286,11 @@ COLLECTIONS: tuple[Collection, ...] = (
         "JetTrack",
         "jet_constituent",
         (
-            _table("jetIdx", c.CONSTITUENT_JET, "int32"),
+            _f("jetIdx", "", "its jet", lambda v: v.batch[c.CONSTITUENT_JET][v.constituents(c.CONSTITUENT_TRACK)], "int32"),
             _f("trackIdx", "", "its track",
-               lambda v: v.of_object_track("jet_constituent", c.CONSTITUENT_TRACK, v.track_position), "int32"),
+               lambda v: _constituents_in(v, c.CONSTITUENT_TRACK, "track", v.track_position), "int32"),
         ),
+        where=lambda v: v.constituents(c.CONSTITUENT_TRACK),
     ),
     Collection(
         "MET",
@@ -273,6 +305,37 @@ COLLECTIONS: tuple[Collection, ...] = (
             _f("phi", "rad", "of the sum", lambda v: np.arctan2(*v.neutrinos[1::-1])),
         ),
         is_truth=True,
+    ),
+)  # fmt: skip
+# Where calorimeters make it, the neutral part of the energy flow; codes as in CMS' particle flow: 22 and 130.
+FLOW: tuple[Collection, ...] = (
+    Collection(
+        "PFNeutral",
+        "cluster",
+        (
+            *(_f(name, unit, f"{doc}, as seen from PV", lambda v, k=k: v.neutrals(False, True).kinematics[k])  # type: ignore[misc]
+              for k, (name, unit, doc) in enumerate((
+                  ("pt", "GeV", "transverse momentum"), ("eta", "", "pseudorapidity"), ("phi", "rad", "azimuth")))),
+            _f("mass", "GeV", "0", 0),
+            _f("charge", "e", "0", 0, "int32"),
+            _f("pdgId", "", "22 in electromagnetic calorimeters, 130 in hadronic ones",
+               lambda v: np.where(v.batch[c.CLUSTER_IS_HCAL], 130, 22)[v.neutrals(False, True).rows], "int32"),
+            _f("energy", "GeV", c.CLUSTER_NEUTRAL.doc, lambda v: v.neutrals(False, True).kinematics[3]),
+            _f("time", "ns", c.CLUSTER_TIME.doc, lambda v: v.batch[c.CLUSTER_TIME][v.neutrals(False, True).rows]),
+            _truth("genPartIdx", "generated particle that left most of the energy, -1 if it is not kept",
+                   lambda v: v.cluster_particle(v.neutrals(False, True).rows)),
+        ),
+        where=lambda v: v.neutrals(False, True).rows,
+    ),
+    Collection(
+        "JetPFNeutral",
+        "jet_constituent",
+        (
+            _f("jetIdx", "", "its jet", lambda v: v.batch[c.CONSTITUENT_JET][v.constituents(c.CONSTITUENT_CLUSTER)], "int32"),
+            _f("pfNeutralIdx", "", "its cluster in PFNeutral",
+               lambda v: _constituents_in(v, c.CONSTITUENT_CLUSTER, "cluster", v.neutrals(False, True).position), "int32"),
+        ),
+        where=lambda v: v.constituents(c.CONSTITUENT_CLUSTER),
     ),
 )  # fmt: skip
 _NEEDS: tuple[c.Column, ...] = (
@@ -291,7 +354,8 @@ def needs(output: Output) -> tuple[c.Column, ...]:
 
 def collections(output: Output, devices: Sequence[c.Column] = ()) -> tuple[Collection, ...]:
     """What the file holds; missing momentum is summed only where all final particles are kept."""
-    chosen = select(with_devices(COLLECTIONS, devices), output.truth)
+    flow = FLOW if c.CLUSTER_NEUTRAL in devices else ()
+    chosen = select(with_devices((*COLLECTIONS, *flow), devices), output.truth)
     return tuple(item for item in chosen if item.name != "GenMET" or output.truth != "reconstructed")
 
 

@@ -54,8 +54,10 @@ class Door(NamedTuple):
 
 
 def _of_devices(made: Iterable[Column]) -> tuple[Column, ...]:
-    """What devices measure of tracks: each door writes it under its names."""
-    return tuple(column for column in made if column.table == "track" and column not in DECLARED)
+    """What devices measure, of tracks and as clusters: each door writes it under its names."""
+    return tuple(
+        column for column in made if column.table == "cluster" or (column.table == "track" and column not in DECLARED)
+    )
 
 
 FORMATS: dict[str, Door] = {

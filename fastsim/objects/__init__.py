@@ -1,1 +1,1 @@
-"""Objects that analyses begin with, made of the tracks: jets, electrons, muons, missing transverse momentum."""
+"""Objects that analyses begin with, made of tracks and clusters: jets, leptons, photons, missing transverse momentum."""

@@ -46,23 +46,35 @@ def probabilities(
     efficiency: float | str, variables: Mapping[str, NDArray[np.float64]], *, where: str
 ) -> NDArray[np.float64]:
     """The efficiency of each object, cut to 0 to 1 as a comparison with a uniform does; raises PluginError where it is nan."""
+    return np.clip(values_of(efficiency, variables, where=where), 0.0, 1.0)
+
+
+def values_of(
+    formula: float | str, variables: Mapping[str, NDArray[np.float64]], *, where: str, above: float | None = None
+) -> NDArray[np.float64]:
+    """A number or a formula for each object; raises PluginError where it is nan, or not `above` some number."""
     n = len(variables["pt"])
-    if not isinstance(efficiency, str):
-        return np.full(n, efficiency)
-    values = np.broadcast_to(evaluate(efficiency, variables), n)
-    undefined = np.flatnonzero(np.isnan(values))
-    if len(undefined):
-        place = ", ".join(f"{name} = {variables[name][undefined[0]]:.6g}" for name in VARIABLES)
-        raise PluginError(f"the formula {efficiency!r} has no value at {place}", where=where)
-    return np.clip(values, 0.0, 1.0)
+    values = np.broadcast_to(evaluate(formula, variables), n) if isinstance(formula, str) else np.full(n, formula)
+    wrong = np.flatnonzero(np.isnan(values) if above is None else ~(values > above))
+    if len(wrong):
+        first = wrong[0]
+        place = ", ".join(f"{name} = {variables[name][first]:.6g}" for name in VARIABLES)
+        what = "has no value" if np.isnan(values[first]) else f"is {values[first]:.6g}, and must be above {above:g},"
+        raise PluginError(f"the formula {formula!r} {what} at {place}", where=where)
+    return values
 
 
 def faults_of_efficiency(value: Any, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], str]]:
     """What is wrong with an efficiency of the card: (path, message)."""
+    yield from faults_of_formula(value, path)
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and not 0 <= value <= 1:
+        yield path, f"must be between 0 and 1 (got {value!r})"
+
+
+def faults_of_formula(value: Any, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """What is wrong with a formula of the card, if it is text: (path, message)."""
     if isinstance(value, str):
         try:
             evaluate(value, dict.fromkeys(VARIABLES, np.ones(1)))
         except FormulaError as error:
             yield path, str(error)
-    elif isinstance(value, (int, float)) and not isinstance(value, bool) and not 0 <= value <= 1:
-        yield path, f"must be between 0 and 1 (got {value!r})"

@@ -1,12 +1,13 @@
-"""Jets of the reconstructed tracks, their flavour, and b, c and tau tags with the card's efficiencies.
+"""Jets, their flavour, and b, c and tau tags with the card's efficiencies.
 
-No calorimeter is simulated yet, so these are track jets: their pt is that of the charged particles, some 65 % of all
-(arXiv:1706.04965).
+Of tracks, jets have the pt of the charged particles, some 65 % of all (arXiv:1706.04965); of the energy flow, that of all; of
+towers, that of all but muons.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast, get_args
+from operator import attrgetter
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, cast, get_args
 
 import numpy as np
 from pydantic import Field
@@ -15,31 +16,65 @@ from fastsim import columns as c
 from fastsim import module, toml
 from fastsim.module import Made
 from fastsim.objects.clustering import announce_fastjet, cluster
-from fastsim.objects.efficiency import Efficiency, accept, faults_of_efficiency, probabilities
-from fastsim.objects.flavor import NEEDS, Flavor, flavor_of_jets
-from fastsim.objects.kinematics import (
-    LEPTON_TRACK,
-    MOMENTUM,
-    event_of,
-    fill_directions,
-    order_by_pt,
-    reconstructed_tracks,
+from fastsim.objects.efficiency import (
+    Efficiency,
+    accept,
+    faults_of_efficiency,
+    faults_of_formula,
+    probabilities,
+    values_of,
 )
+from fastsim.objects.flavor import NEEDS, Flavor, flavor_of_jets
+from fastsim.objects.inputs import DESCRIPTION, Input, find_objects
+from fastsim.objects.inputs import NEEDS as INPUT_NEEDS
+from fastsim.objects.isolation import sum_around
+from fastsim.objects.kinematics import event_of, fill_directions, order_by_pt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
-    from fastsim.columns import Column
+    from fastsim.columns import Column, Table
     from fastsim.detector import Detector
     from fastsim.events import Columns, EventBatch
+    from fastsim.objects.inputs import Objects
     from fastsim.rng import Streams
 
 Kind = Literal["b", "c", "tau"]
 CODES: dict[str, int] = {"b": 5, "c": 4, "tau": 15}
 TAG_COLUMNS: dict[str, Column] = {"b": c.JET_B_TAG, "c": c.JET_C_TAG, "tau": c.JET_TAU_TAG}
 MOST_TAGS = 32  # bits of a tag's column
+# Columns of constituents: the table that they name a position in, and rows of it.
+_LINKS: dict[Column, tuple[Table, Callable[[Objects], NDArray[np.int64]]]] = {
+    c.CONSTITUENT_TRACK: ("track", attrgetter("track")),
+    c.CONSTITUENT_CLUSTER: ("cluster", attrgetter("cluster")),
+    c.CONSTITUENT_TOWER: ("tower", attrgetter("tower")),
+}
+_MORE_LINKS: dict[Input, tuple[Column, ...]] = {
+    "tracks": (), "energy_flow": (c.CONSTITUENT_CLUSTER,), "towers": (c.CONSTITUENT_TOWER,),
+}  # fmt: skip
+NO_TRACK = 1 << 30  # address of draws for jets whose hardest part is a cluster or a tower: no particle's index
+
+
+class Excluded(NamedTuple):
+    """Objects that may win over jets: a column that names their track or cluster, what constituents call that, eta and phi."""
+
+    column: Column
+    link: Column
+    eta: Column
+    phi: Column
+
+    def needs(self, kind: Input) -> tuple[Column, ...]:
+        """What jets of a kind need to know of them."""
+        return (self.column, self.eta, self.phi) if kind == "towers" else (self.column,)
+
+
+_EXCLUDED: dict[str, Excluded] = {
+    "electron": Excluded(c.ELECTRON_TRACK, c.CONSTITUENT_TRACK, c.ETA, c.RECONSTRUCTED[2]),
+    "muon": Excluded(c.MUON_TRACK, c.CONSTITUENT_TRACK, c.ETA, c.RECONSTRUCTED[2]),
+    "photon": Excluded(c.PHOTON_CLUSTER, c.CONSTITUENT_CLUSTER, c.PHOTON[1], c.PHOTON[2]),
+}
 
 
 class TagEfficiency(toml.Strict):
@@ -60,11 +95,12 @@ class Tag(toml.Strict):
 
 
 class Jets:
-    """Module kind "jets": tracks clustered by FastJet; the hardest jet first."""
+    """Module kind "jets": tracks, towers or the energy flow, clustered by FastJet; the hardest jet first."""
 
     class Options(module.Options):
         """How jets are found and tagged."""
 
+        input: Annotated[Input, Field(description=f"what is clustered: {DESCRIPTION}")] = "tracks"
         algorithm: Annotated[
             Literal["antikt", "kt", "cambridge", "ee_genkt"], Field(description="ee_genkt works in angles and energies")
         ] = "antikt"
@@ -72,23 +108,38 @@ class Jets:
         power: Annotated[
             float, Field(ge=-10, le=10, description="of ee_genkt only: -1 is like anti-kt, 0 like Cambridge, 1 like kt")
         ] = -1.0
-        pt_min: Annotated[float, Field(gt=0, description="softest jets [GeV]")] = 5.0
-        eta_max: Annotated[float | None, Field(gt=0, description="only tracks within this |eta|; by default all")] = (
-            None
-        )
+        pt_min: Annotated[float, Field(gt=0, description="softest jets, before `scale` [GeV]")] = 5.0
+        eta_max: Annotated[
+            float | None, Field(gt=0, description="only tracks, clusters and towers within this |eta|; by default all")
+        ] = None
+        scale: Annotated[
+            float | str,
+            Field(description="factor on jets' momenta: a number, or a formula in pt, eta, phi and energy [GeV]"),
+        ] = 1.0
         exclude: Annotated[
-            list[Literal["electron", "muon"]],
+            list[Literal["electron", "muon", "photon"]],
             Field(
                 default_factory=list,
-                description="drop jets that hold the track of one of these leptons, as Delphes' UniqueObjectFinder",
+                description="drop jets that hold the track or cluster of one of these, as Delphes' UniqueObjectFinder",
             ),
         ]
+        exclude_delta_r: Annotated[
+            float,
+            Field(gt=0, le=10, description="with towers, which hold no tracks: jets whose axis is so near to one"),
+        ] = 0.2  # as in ATLAS' removal of overlaps (from memory)
         flavor: Annotated[Flavor, Field(description="what gives a jet its true flavour")] = Flavor()
         tags: Annotated[list[Tag], Field(default_factory=list, description="working points of taggers")]
 
         @classmethod
         def faults(cls, data: dict[str, Any]) -> Iterator[tuple[tuple[str | int, ...], str]]:
-            """Formulas that are none, names given twice, more tags than bits."""
+            """Formulas that are none, names given twice, more tags than bits, objects that such jets cannot hold."""
+            kind, exclude = data.get("input", "tracks"), data.get("exclude")
+            for i, name in enumerate(exclude if isinstance(exclude, list) else []):
+                if (kind, name) in {("towers", "muon"), ("tracks", "photon")}:
+                    yield ("exclude", i), f"there are no {name}s in jets of {kind}"
+            yield from faults_of_formula(data.get("scale"), ("scale",))
+            if isinstance(scale := data.get("scale"), (int, float)) and not scale > 0:
+                yield ("scale",), f"must be above 0 (got {scale!r})"
             tags = data.get("tags")
             seen = dict.fromkeys(get_args(Kind), 0)
             names = set()
@@ -106,18 +157,18 @@ class Jets:
                 if seen[kind] == MOST_TAGS + 1:
                     yield ("tags", i), f"at most {MOST_TAGS} {kind} tags, one a bit"
 
-    makes: tuple[Column, ...] = (
-        *c.JET, c.JET_CHARGE, c.JET_N_CHARGED, c.JET_N_NEUTRAL, c.JET_FLAVOR, c.JET_B_TAG, c.JET_C_TAG, c.JET_TAU_TAG,
-        c.CONSTITUENT_JET, c.CONSTITUENT_TRACK,
-    )  # fmt: skip
-
     def __init__(self, options: Jets.Options) -> None:
         self.name = options.name
         self._options = options
         self._eta_max = np.inf if options.eta_max is None else options.eta_max
+        self._excluded = [_EXCLUDED[name] for name in sorted(set(options.exclude))]
         self.needs: tuple[Column, ...] = (
-            c.EVENT_ID, c.PARTICLE_INDEX, c.IS_RECONSTRUCTED, c.CHARGE, *MOMENTUM, *NEEDS,
-            *(LEPTON_TRACK[table] for table in sorted(set(options.exclude))),
+            c.EVENT_ID, c.PARTICLE_INDEX, c.CHARGE, *INPUT_NEEDS[options.input], *NEEDS,
+            *(column for excluded in self._excluded for column in excluded.needs(options.input)),
+        )  # fmt: skip
+        self.makes: tuple[Column, ...] = (
+            *c.JET, c.JET_CHARGE, c.JET_N_CHARGED, c.JET_N_NEUTRAL, c.JET_FLAVOR, c.JET_B_TAG, c.JET_C_TAG, c.JET_TAU_TAG,
+            c.CONSTITUENT_JET, c.CONSTITUENT_TRACK, *_MORE_LINKS[options.input],
         )  # fmt: skip
 
     @classmethod
@@ -128,45 +179,90 @@ class Jets:
         return cls(cast("Jets.Options", options))
 
     def apply(self, batch: EventBatch, streams: Streams) -> Made:
-        """Cluster, sort by pt, find the flavour, and tag."""
+        """Cluster, scale, sort by pt, find the flavour, and tag."""
         own = self._options
-        tracks = reconstructed_tracks(batch, np.abs(batch[c.ETA]) <= self._eta_max)
-        found = cluster(tracks.momenta, tracks.offsets, own.algorithm, own.radius, own.power, own.pt_min)
+        objects = find_objects(batch, own.input, self._eta_max)
+        found = cluster(objects.momenta, objects.offsets, own.algorithm, own.radius, own.power, own.pt_min)
         kinematics = np.empty((4, found.momenta.shape[1]))
         fill_directions(found.momenta, kinematics)
+        energy = self._scaled(kinematics, found.momenta[3])
         jet_of = np.repeat(np.arange(len(found.n_constituents)), found.n_constituents)
-        keep = self._kept(batch, tracks.rows[found.constituents], jet_of, len(found.n_constituents))
         events = event_of(found.offsets)
+        if own.input == "towers":
+            keep = self._far(batch, events, kinematics[1], kinematics[2])
+        else:
+            keep = self._kept(batch, objects, found.constituents, jet_of, len(events))
         order = order_by_pt(events, kinematics[0])
         order = order[keep[order]]
         events, kinematics = events[order], kinematics[:, order]
         offsets = np.searchsorted(events, np.arange(batch.n_events + 1)).astype(np.int64)
         jet_of, rows = _regrouped(order, found.constituents, jet_of, len(keep))
-        rows = tracks.rows[rows]
         flavor = flavor_of_jets(batch, offsets, kinematics[1], kinematics[2], own.flavor)
-        at = rows[_hardest(jet_of, batch[c.PT][rows], len(order))]
-        variables = dict(zip(("pt", "eta", "phi"), kinematics, strict=False)) | {"energy": found.momenta[3, order]}
+        at = rows[_hardest(jet_of, np.hypot(*objects.momenta[:2, rows]), len(order))]
+        variables = dict(zip(("pt", "eta", "phi"), kinematics, strict=False)) | {"energy": energy[order]}
+        track = objects.track[rows]
+        is_track = track >= 0
+        n_tracks, n_all = (np.bincount(which, minlength=len(order)) for which in (jet_of[is_track], jet_of))
+        charge = np.bincount(jet_of[is_track], batch[c.CHARGE][track[is_track]], minlength=len(order))
         made: Columns = {
             **dict(zip(c.JET, kinematics, strict=True)),
-            c.JET_CHARGE: np.bincount(jet_of, batch[c.CHARGE][rows], minlength=len(order)).astype(np.int32),
-            c.JET_N_CHARGED: np.bincount(jet_of, minlength=len(order)).astype(np.int32),
-            c.JET_N_NEUTRAL: np.zeros(len(order), dtype=np.int32),
+            c.JET_CHARGE: charge.astype(np.int32),
+            c.JET_N_CHARGED: n_tracks.astype(np.int32),
+            c.JET_N_NEUTRAL: (n_all - n_tracks).astype(np.int32),
             c.JET_FLAVOR: flavor,
-            **self._tags(flavor, variables, batch[c.EVENT_ID][events], batch[c.PARTICLE_INDEX][at], streams),
+            **self._tags(flavor, variables, batch[c.EVENT_ID][events], _addresses(batch, objects, at, events), streams),
+            **self._constituents(batch, objects, rows, events[jet_of]),
             c.CONSTITUENT_JET: (jet_of - offsets[events[jet_of]]).astype(np.int32),
-            c.CONSTITUENT_TRACK: (rows - batch.offsets["track"][events[jet_of]]).astype(np.int32),
         }
         constituents = np.searchsorted(events[jet_of], np.arange(batch.n_events + 1)).astype(np.int64)
         return Made(made, {"jet": offsets, "jet_constituent": constituents})
 
+    def _constituents(
+        self, batch: EventBatch, objects: Objects, rows: NDArray[np.int64], events: NDArray[np.int64]
+    ) -> Columns:
+        """Where constituents (`rows` of the objects, of these events) stand in their event."""
+        made: Columns = {}
+        for column, (table, at) in _LINKS.items():
+            if column in self.makes:
+                found = at(objects)[rows]
+                made[column] = np.where(found >= 0, found - batch.offsets[table][events], -1).astype(np.int32)
+        return made
+
+    def _scaled(self, kinematics: NDArray[np.float64], energy: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Scale pt and mass in `kinematics` (4, n) as the card says; gives the energy [GeV]."""
+        variables = dict(zip(("pt", "eta", "phi"), kinematics, strict=False)) | {"energy": energy}
+        factor = values_of(self._options.scale, variables, where=f"module {self.name!r}: scale", above=0.0)
+        kinematics[[0, 3]] *= factor
+        return energy * factor
+
     def _kept(
-        self, batch: EventBatch, rows: NDArray[np.int64], jet_of: NDArray[np.int64], n_jets: int
+        self, batch: EventBatch, objects: Objects, rows: NDArray[np.int64], jet_of: NDArray[np.int64], n_jets: int
     ) -> NDArray[np.bool_]:
-        """Which jets hold none of the leptons that are no jets; `rows` are tracks, `jet_of` the jet of each."""
-        is_lepton = np.zeros(batch.n_rows("track"), dtype=np.bool_)
-        for table in self._options.exclude:
-            is_lepton[batch.offsets["track"][batch.event_index(table)] + batch[LEPTON_TRACK[table]]] = True
-        return np.asarray(np.bincount(jet_of[is_lepton[rows]], minlength=n_jets) == 0)
+        """Which jets hold none of what is no jet; `rows` are the constituents among the objects, `jet_of` the jet of each."""
+        keep = np.ones(n_jets, dtype=np.bool_)
+        for column, link, _, _ in self._excluded:
+            where, at = _LINKS[link]
+            is_taken = np.zeros(batch.n_rows(where) + 1, dtype=np.bool_)  # the last is for what is no such thing
+            is_taken[batch.offsets[where][batch.event_index(column.table)] + batch[column]] = True
+            keep[jet_of[is_taken[at(objects)[rows]]]] = False
+        return keep
+
+    def _far(
+        self, batch: EventBatch, events: NDArray[np.int64], eta: NDArray[np.float64], phi: NDArray[np.float64]
+    ) -> NDArray[np.bool_]:
+        """Which jets of towers have no axis near to what is no jet."""
+        near, none = np.zeros(len(events)), np.full(len(events), -1)
+        for column, _, of_eta, of_phi in self._excluded:
+            rows = np.arange(batch.n_rows(column.table))
+            if of_eta.table == "track":
+                rows = batch.offsets["track"][batch.event_index(column.table)] + batch[column]
+            sums = np.empty(len(events))
+            sum_around(
+                events, eta, phi, none, batch.offsets[column.table], batch[of_eta][rows], batch[of_phi][rows],
+                np.ones(len(rows)), self._options.exclude_delta_r, sums,
+            )  # fmt: skip
+            near += sums
+        return np.asarray(near == 0.0)
 
     def _tags(
         self, flavor: NDArray[np.int32], variables: dict[str, NDArray[np.float64]], event_id: NDArray[np.uint64],
@@ -188,6 +284,21 @@ class Jets:
             bits[tag.kind] |= passed.astype(np.uint32) << np.uint32(n_of_kind[tag.kind])
             n_of_kind[tag.kind] += 1
         return {column: bits[kind] for kind, column in TAG_COLUMNS.items()}
+
+
+def _addresses(
+    batch: EventBatch, objects: Objects, rows: NDArray[np.int64], events: NDArray[np.int64]
+) -> NDArray[np.int32]:
+    """Addresses of draws for jets of these hardest constituents: the particle of a track, the position of others."""
+    track = objects.track[rows]
+    found = np.empty(len(rows), dtype=np.int64)
+    found[track >= 0] = batch[c.PARTICLE_INDEX][track[track >= 0]]
+    for table, at in _LINKS.values():
+        own = at(objects)[rows]
+        is_own = own >= 0
+        if table != "track" and is_own.any():
+            found[is_own] = NO_TRACK + own[is_own] - batch.offsets[table][events[is_own]]
+    return found.astype(np.int32)
 
 
 def _regrouped(

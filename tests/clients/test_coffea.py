@@ -8,6 +8,7 @@ import pytest
 import uproot
 
 import fastsim
+from tests.flow_cards import flow_card
 
 coffea = pytest.importorskip("coffea.nanoevents")
 
@@ -112,6 +113,66 @@ def test_delphes_vectors(delphes):
     np.testing.assert_allclose(mass, 0.1349768, atol=3e-3)  # PDG; float32 of momenta up to 40 GeV leave this much
     assert ak.all(delphes.Jet.delta_r(delphes.Jet) < 1e-5)
     assert ak.all(delphes.Electron.mass == 0)  # the schema's choice
+
+
+@pytest.fixture(scope="module", params=["eager", "virtual"])
+def with_calorimeters(request, ttbar, tmp_path_factory):
+    """A function that opens a file of events with clusters, towers and photons."""
+    folder = tmp_path_factory.mktemp("calorimeters")
+
+    def call(name):
+        if not (folder / name).exists():
+            sets = (f"output.format='{name}'", "output.delphes_names='path'", "modules.jets.exclude=[]")
+            fastsim.simulate_files([ttbar], flow_card(folder, *sets), folder / name, events=(0, 20))
+        return open_with_coffea(folder / name, name, request.param)
+
+    return call
+
+
+def test_delphes_energy_flow_adds_up(with_calorimeters):
+    """Jets are the sums of their parts as coffea's vectors; photons and towers are massless vectors."""
+    events = with_calorimeters("delphes")
+    parts = events.JetConstituent
+    total = {}
+    for name in ("Track", "EFlowPhoton", "EFlowNeutralHadron"):
+        at = parts[name][parts[name] >= 0]
+        jet = parts.Jet[parts[name] >= 0]
+        vectors = events[name][at]
+        for axis in ("px", "py", "pz"):
+            values = getattr(vectors, axis)
+            total[axis] = total.get(axis, 0.0) + ak.Array([
+                np.bincount(ak.to_numpy(j), ak.to_numpy(v), minlength=n)
+                for j, v, n in zip(jet, values, ak.num(events.Jet), strict=True)
+            ])  # fmt: skip
+    for axis, values in total.items():
+        np.testing.assert_allclose(ak.flatten(values), ak.flatten(getattr(events.Jet, axis)), rtol=1e-4, atol=1e-3)
+    assert ak.sum(ak.num(events.Photon)) > 10
+    assert ak.all(events.Photon.mass == 0)
+    np.testing.assert_allclose(
+        ak.flatten(events.Tower.energy), ak.flatten(events.Tower.ET * np.cosh(events.Tower.Eta)), rtol=1e-5
+    )
+    own = events.EFlowPhoton[events.Photon.EFlowPhoton]
+    assert ak.all(own.delta_r(events.Photon) < 1e-5)
+    assert ak.all(abs(own.pt / events.Photon.pt - 1) < 1e-5)
+    codes = events.Particle[events.Photon.Particle].PID
+    assert ak.mean(codes == 22) > 0.5
+
+
+def test_nano_photons_and_neutrals(with_calorimeters):
+    """Photons are candidates with their generated particle and jet; neutral candidates are vectors."""
+    events = with_calorimeters("nano")
+    photons = events.Photon
+    assert ak.sum(ak.num(photons)) > 10
+    assert ak.all(photons.charge == 0)
+    is_photon = photons.matched_gen.pdgId == 22
+    assert ak.mean(is_photon) > 0.5
+    assert ak.all(photons.matched_gen.delta_r(photons)[is_photon & (abs(photons.eta) < 1.2)] < 0.05)
+    jets = photons.matched_jet
+    known = ~ak.is_none(jets.pt, axis=1)
+    assert ak.sum(known) > 5
+    assert ak.all(jets.delta_r(photons)[known] < 1.0)
+    assert ak.all(ak.num(events.PFNeutral.pdgId) > 0)
+    assert set(ak.flatten(events.PFNeutral.pdgId)) == {22, 130}
 
 
 @pytest.mark.parametrize("name", TREES)

@@ -15,8 +15,10 @@ import pytest
 import uproot
 
 import fastsim
-from fastsim.io import aod_tables
+from fastsim.io import aod_devices, aod_tables
+from fastsim.run import make_pipeline
 from tests import output_files
+from tests.flow_cards import flow_card
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("ROOT") is None, reason="real ROOT is not installed (pip install --pre root)"
@@ -42,11 +44,19 @@ def seen(written, tmp_path_factory):
     return written, *read_with_root(written, tmp_path_factory.mktemp("root"))
 
 
-def test_leaves_have_the_types_that_are_declared(seen):
+def _devices(folder):
+    """Columns of devices of the file's card, as a door gets them."""
+    made = make_pipeline(flow_card(folder)).makes
+    return [column for column in made if column.table == "cluster" or column.name.startswith(("ecal", "hcal"))]
+
+
+def test_leaves_have_the_types_that_are_declared(seen, tmp_path_factory):
     path, trees, ntuples, texts = seen
     assert not ntuples
     if path.stem == "ao2d":
-        model = aod_tables.trees(fastsim.load_card("alice3").card.output)
+        output = fastsim.load_card("alice3").card.output
+        model = aod_tables.trees(output) | aod_devices.trees_of_devices(_devices(tmp_path_factory.mktemp("card")))
+        assert "O2a3ecal" in model
         assert set(trees) == {f"DF_{i}/{name}" for i in (0, 1) for name in model}
         for name, tree in trees.items():
             assert tree["leaves"] == aod_leaves(model[name.split("/")[1]].branches), name

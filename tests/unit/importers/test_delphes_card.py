@@ -468,9 +468,13 @@ def test_layers_come_from_track_covariance(translated):
         "module TrackCovariance Cov {\n  set InputArray Eff/a\n  set NMinHits 6\n  set Bz 2.0\n"
         f"  set DetectorGeometry {{\n{table}  }}\n}}\n"
         "module DecayFilter Decay { set InputArray Cov/tracks\n set OutputArray tracks }\n"
+        "module PhotonConversions Pairs { set InputArray Field/stableParticles\n set ConversionMap {(r < 1) * 0.1} }\n"
         "module TreeWriter Write { add Branch Decay/tracks Track Track }\n"
     )
     card, detector, rows = translated(text)
+    (material,) = [module for module in card.modules if module["kind"] == "material"]
+    assert (material["conversions"], material["bremsstrahlung"]) == (True, False)
+    assert "not in those of ConversionMap" in rows["Pairs"].text
     assert card.tracking.decay_in_flight
     assert [layer.r for layer in detector.layers] == pytest.approx([2, 3, 4, 5, 6, 7, 8])
     assert (detector.tracking.min_hits, detector.b_z, detector.formulas) == (6, 2.0, [])
@@ -481,6 +485,15 @@ def test_layers_come_from_track_covariance(translated):
         "Eff",
         "no counterpart",
         "with layers, the efficiency of tracks is that of their hits",
+    )
+
+
+def test_conversions_need_layers(translated):
+    card, _, rows = translated(SMEARED + "module PhotonConversions Pairs { set InputArray Field/stableParticles }\n")
+    assert "material" not in {module["kind"] for module in card.modules}
+    assert (rows["Pairs"].status, rows["Pairs"].text) == (
+        "no counterpart",
+        "photons convert in layers, and this card has none",
     )
 
 
@@ -557,6 +570,84 @@ def test_objects(translated):
     assert "EfficiencyFormula {7}: no flavour of ours" in rows["Tight"].text
     assert rows["RecoJets"].status == "partly"
     assert "not carried over: ComputeNsubjettiness" in rows["RecoJets"].text
+
+
+# The same with an energy flow that is one, photons of it, and jets that are scaled.
+FLOW = CARD + (
+    "module Isolation PhotonIso { set CandidateInputArray Photons/photons\n  set IsolationInputArray Flow/eflow\n"
+    "  set OutputArray photons\n  set DeltaRMax 0.35\n  set PTRatioMax 0.2 }\n"
+)
+for old, more in (
+    ("  set EFlowTrackOutputArray eflowTracks", "\n  set EFlowTowerOutputArray eflowPhotons"),
+    ("module UniqueObjectFinder Unique {", "\n  add InputArray PhotonIso/photons photons"),
+    ("module Efficiency Photons { set InputArray Ecal/eflowPhotons", "\n  set OutputArray photons"),
+    (
+        "  add Branch Points/tracks Track Track",
+        "\n  add Branch Unique/photons Photon Photon\n  add Branch Hcal/towers HcalTower Tower",
+    ),
+):
+    FLOW = FLOW.replace(old, old + more)
+FLOW = FLOW.replace("Pid Photons Odd", "Pid Odd").replace("Unique Sum Pid", "Photons PhotonIso Unique Sum Pid")
+FLOW = FLOW.replace("set EfficiencyFormula {0.9} }\nmodule Tele", "set EfficiencyFormula {(pt > 5)*0.8} }\nmodule Tele")
+FLOW = FLOW.replace("{1.00}", "{1 + 2.0/pt}")
+
+
+def test_objects_of_the_energy_flow(translated):
+    card, _, rows = translated(FLOW)
+    modules = {module["name"]: module for module in card.modules}
+    assert modules["photons"] == {
+        "name": "photons", "kind": "photons", "level": "parametric", "isolation_delta_r": 0.35, "isolation_pt_min": 0.5,
+        "isolation_max": 0.2, "efficiency": "(pt > 5) * 0.8", "fake_rate": "(pt > 5) * 0.8",
+    }  # fmt: skip
+    assert modules["electrons"]["isolation_input"] == "energy_flow"
+    assert "isolation_input" not in modules["muons"]  # theirs names no array
+    assert (modules["jets"]["input"], modules["met"]["input"]) == ("energy_flow", "energy_flow")
+    assert modules["jets"]["exclude"] == ["photon", "electron"]
+    assert modules["jets"]["scale"] == "1 + 2.0 / pt"
+    assert modules["met"]["scalar_ht_of"] == ["jet", "electron", "photon"]
+    assert {rows[name].status for name in ("Photons", "PhotonIso", "Unique", "Scale", "Met", "Sum")} == {"translated"}
+    assert rows["RecoJets"].text.startswith("module jets, of energy flow")
+    assert rows["Write"].text.endswith("without branch HcalTower; without branch GenJet")
+    assert any(text.startswith("photons are clusters that no track is linked to") for text in rows)
+
+
+def test_objects_of_towers(translated):
+    """As Delphes' ATLAS card: jets of towers do not hold tracks, so that overlaps are distances."""
+    text = FLOW.replace("set InputArray Flow/eflow", "set InputArray Towers/towers")
+    text = text.replace("Flow  ElectronPick", "Flow Towers ElectronPick").replace("Tower Tower", "Track Track")
+    text += (
+        "module Merger Towers { add InputArray Ecal/towers\n  add InputArray Hcal/towers\n  set OutputArray towers }\n"
+    )
+    text += "module TreeWriter More { add Branch Photons/photons Soft Photon }\n"
+    text = text.replace("HcalTower Tower", "A Track").replace("Odd Write", "Odd Write More")
+    card, _, rows = translated(text)
+    modules = {module["name"]: module for module in card.modules}
+    assert (modules["jets"]["input"], modules["jets"]["exclude"]) == ("towers", ["photon", "electron"])
+    assert (modules["calorimeter"]["tower_eta"], modules["met"]["input"]) == (0.03, "energy_flow")
+    assert "of towers, those within 0.2 of one" in rows["Unique"].text
+    assert "branch Soft: there is one list of photons, that of branch Photon" in rows
+
+
+def test_without_calorimeters_objects_are_of_tracks(translated):
+    text = FLOW.replace("set PhiBins {-3.1416", "set PhiBins 4 ;# {").replace("add EtaPhiBins $eta $PhiBins", "")
+    card, detector, rows = translated(text)
+    assert detector.calorimeters == []
+    modules = {module["name"]: module for module in card.modules}
+    assert {"photons", "calorimeter"}.isdisjoint(modules)
+    assert "input" not in modules["jets"]
+    assert modules["jets"]["exclude"] == ["electron"]
+    assert "module jets, of tracks (Delphes: of energy flow, at the same pt)" in rows["RecoJets"].text
+    assert "sums are of tracks, Delphes': of energy flow" in rows["ElectronIso"].text
+    assert "without branch Photon" in rows["Write"].text
+    assert "without photon" in rows["Sum"].text
+
+
+def test_photons_that_no_calorimeter_sees(translated):
+    text = FLOW.replace("add Branch Unique/photons Photon Photon", "add Branch Points/tracks Photon Photon")
+    card, _, rows = translated(text)
+    assert "photons" not in {module["name"] for module in card.modules}
+    assert "branch Photon: nothing leads from a calorimeter to it" in rows
+    assert "not on the way of tracks, electrons, muons or photons" in rows["Photons"].text
 
 
 def test_identification(translated):

@@ -29,6 +29,7 @@ from fastsim.io.output import FORMATS
 from fastsim.io.rootio import RootFile
 from fastsim.io.stream import ByteStream, zstd
 from fastsim.luts import Grid, build_lut, get_luts, read_lut, write_lut
+from fastsim.plugins import load_kind
 from fastsim.rng import Streams
 from fastsim.run import BATCH_PARTICLES, find_luts, load_kernels, make_pipeline
 from fastsim.source import Limits, Range
@@ -347,6 +348,37 @@ def smearing():
     line("of which reconstructed", f"{100 * tracks.is_reconstructed.mean():.1f} %")
 
 
+def devices():
+    """What identifies and measures energy at ALICE 3, module by module, at the levels of its card; and rings in detail."""
+    loaded = fastsim.load_card("alice3_pid")
+    pipeline = make_pipeline(loaded, find_luts(loaded, Silent()))
+    made_by = {entry["name"] for entry in loaded.card.modules if entry["kind"] != "vertex"}
+    parts = [module for module in pipeline.modules if module.name in made_by]
+    for kind, level in (("calorimeter", "parametric"), ("rich", "detailed")):
+        if level == "detailed" or kind not in {entry["kind"] for entry in loaded.card.modules}:
+            own = load_kind(kind)
+            options = own.Options.model_validate({"name": f"{kind}_{level}", "kind": kind, "level": level})
+            parts.append(own.from_options(options, loaded.detector))
+    streams = Streams(loaded.card.seed)
+    for sample in (SAMPLE, LEAD):
+        seconds, n = dict.fromkeys([part.name for part in parts], 0.0), 0
+        limits = Limits(1000, BATCH_PARTICLES)
+        for item in read_blocks([str(sample)], streams, events=Range(), limits=limits, records=[]):
+            batch = pipeline.run(item.block.read().batch)[0]
+            n += batch.n_rows("track")
+            for part in parts:
+                part.apply(batch, streams)
+                seconds[part.name] += min(cpu(part.apply, batch, streams)[0] for _ in range(2 * REPEAT))
+        print(
+            f"\nDevices of ALICE 3: {sample.name}, {n} charged particles that are looked at, CPU of each module's apply"
+        )
+        detailed = seconds.pop("rich_detailed")
+        for name, own in seconds.items():
+            line(name, f"{1e6 * own / n:.3f} us/track")
+        line("all of them", f"{1e6 * sum(seconds.values()) / n:.3f} us/track", "target: 1.5")
+        line("rich, photon by photon", f"{1e6 * detailed / n:.2f} us/track", "target: 30")
+
+
 def tables():
     """A full set of tables, what an edited layer costs, and files."""
     detector = fastsim.load_detector("alice3_v2")
@@ -428,7 +460,8 @@ def workers():
 if __name__ == "__main__":
     print(f"fastsim {fastsim.__version__}, Python {sys.version.split()[0]}, sample {SAMPLE}")
     chosen = sys.argv[1:] or [
-        "job", "formats", "reading", "compressed", "first_event", "smearing", "tables", "start_up", "memory", "workers",
+        "job", "formats", "reading", "compressed", "first_event", "smearing", "devices", "tables", "start_up", "memory",
+        "workers",
     ]  # fmt: skip
     for name in chosen:
         globals()[name]()

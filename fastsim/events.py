@@ -9,6 +9,7 @@ import numpy as np
 
 from fastsim.columns import (
     END_VERTEX,
+    LEAVES_TRACKER,
     PROCESS,
     PRODUCTION_VERTEX,
     STATUS,
@@ -32,9 +33,10 @@ class NewParticles(NamedTuple):
     """Rows behind the particles and vertices of each event, and what becomes of those that were there.
 
     `event` (n,) in the batch, in order; `columns` of the particles (n rows each), but for vertices and those of the batch
-    that are 0 for new ones; `vertex` and `end` (n,): which new vertex they come from and end in (-1: none). The new
-    vertices have `vertex_event` (m,), in order, and `vertex_position` (m, 4) [cm, ns]. The old rows `ended` (k,) end in the new
-    vertices `ended_in`, with status `ended_status`.
+    that are 0 for new ones (`leaves_tracker`, if there is one: true for final ones that do not end); `vertex` and `end` (n,):
+    which new vertex they come from and end in (-1: none). The new vertices have `vertex_event` (m,), in order, and
+    `vertex_position` (m, 4) [cm, ns]. The old rows `ended` (k,) end in the new vertices `ended_in`, with status `ended_status`,
+    and leave the tracker no more.
     """
 
     event: NDArray[np.int64]
@@ -89,12 +91,17 @@ class EventBatch:
         end[new.ended], status[new.ended] = number[new.ended_in], new.ended_status
         columns = dict(self.columns)
         columns.setdefault(PROCESS, np.zeros(len(end), dtype=PROCESS.dtype))
+        number_or_none = np.append(number, -1)  # the last is for -1
         behind = {
+            LEAVES_TRACKER: (new.columns[STATUS] == 1) & (new.end < 0),
             **new.columns,
-            PRODUCTION_VERTEX: number[new.vertex],
-            END_VERTEX: np.where(new.end >= 0, number[new.end] if len(number) else -1, -1),
+            PRODUCTION_VERTEX: number_or_none[new.vertex],
+            END_VERTEX: number_or_none[new.end],
         }
         columns |= {END_VERTEX: end, STATUS: status}
+        if LEAVES_TRACKER in columns:
+            columns[LEAVES_TRACKER] = columns[LEAVES_TRACKER].copy()
+            columns[LEAVES_TRACKER][new.ended] = False
         for column, array in columns.items():
             if column.table == "particle":
                 added = behind.get(column, np.zeros((len(new.event), *column.shape)))

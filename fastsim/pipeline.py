@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastsim.columns import PROCESS, READ, Column
+from fastsim.columns import ENERGY, MOMENTUM, PDG, PROCESS, READ, STATUS, Column
 from fastsim.errors import PluginError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-    from fastsim.events import EventBatch
+    from fastsim.events import EventBatch, NewParticles
     from fastsim.module import Made, Module
     from fastsim.rng import Streams
 
@@ -93,8 +93,10 @@ def check(module: Module, batch: EventBatch, made: Made) -> None:
     """Compare what a module delivered with what it promised: columns, dtype, shape, no infinities."""
     faults = [f"promised: {c}, delivered: nothing" for c in module.makes if c not in made.columns]
     faults += [f"promised: nothing, delivered: {c}" for c in made.columns if c not in module.makes]
-    if made.particles is not None and not makes_particles(module):
-        faults.append("promised: no particles (makes_particles is not set), delivered: some")
+    if made.particles is not None:
+        if not makes_particles(module):
+            faults.append("promised: no particles (makes_particles is not set), delivered: some")
+        faults += faults_of_particles(batch, made.particles)
     for column, array in made.columns.items():
         offsets = made.offsets.get(column.table, batch.offsets.get(column.table))
         n_rows = batch.n_events if column.table == "event" else int(offsets[-1]) if offsets is not None else -1
@@ -105,3 +107,27 @@ def check(module: Module, batch: EventBatch, made: Made) -> None:
             faults.append(f"{column}: {int(np.isinf(array).sum())} values are infinite")
     if faults:
         raise PluginError("; ".join(faults), where=f"module {module.name!r}")
+
+
+def faults_of_particles(batch: EventBatch, new: NewParticles) -> Iterator[str]:
+    """What `EventBatch.with_particles` could not put into the events."""
+    n, n_vertices, n_ended = len(new.event), len(new.vertex_event), len(new.ended)
+    lengths = {"vertex": n, "end": n, "vertex_position": n_vertices, "ended_in": n_ended, "ended_status": n_ended}
+    if wrong := [f"{name} of {length}" for name, length in lengths.items() if len(getattr(new, name)) != length]:
+        yield f"new particles: expected {', '.join(wrong)} rows"
+        return
+    if lacking := {PDG, STATUS, *MOMENTUM, ENERGY} - set(new.columns):
+        yield f"new particles: without {', '.join(sorted(map(str, lacking)))}"
+    for column, array in new.columns.items():
+        if column.table != "particle" or array.shape != (n, *column.shape):
+            yield f"new particles: {column}: expected {(n, *column.shape)}, delivered {array.shape}"
+    ranges = {
+        "event": (0, batch.n_events), "vertex_event": (0, batch.n_events), "vertex": (-1, n_vertices), "end": (-1, n_vertices),
+        "ended": (0, batch.n_rows("particle")), "ended_in": (0, n_vertices),
+    }  # fmt: skip
+    for name, (low, high) in ranges.items():
+        values = getattr(new, name)
+        if len(values) and not low <= values.min() <= values.max() < high:
+            yield f"new particles: {name} is {values.min()} to {values.max()}, must be {low} to {high - 1}"
+        if name in {"event", "vertex_event"} and (np.diff(values) < 0).any():
+            yield f"new particles: {name} must not decrease"

@@ -62,8 +62,8 @@ def batch_of(
         c.PRODUCTION_VERTEX: np.zeros(n, dtype=np.int32),
         c.DNCH_DETA: np.full(n_events, 100.0),
         c.MOMENTUM[0]: pt * np.cos(phi), c.MOMENTUM[1]: pt * np.sin(phi), c.MOMENTUM[2]: pt * np.sinh(eta),
-        c.RECONSTRUCTED[3]: np.sinh(eta), c.RECONSTRUCTED[4]: smeared, c.COV_PACKED: cov,
-        c.PT: np.abs(charge / smeared), c.ETA: eta,
+        c.RECONSTRUCTED[1]: np.full(n, float(origin[2])), c.RECONSTRUCTED[3]: np.sinh(eta), c.RECONSTRUCTED[4]: smeared,
+        c.COV_PACKED: cov, c.PT: np.abs(charge / smeared), c.ETA: eta,
     }  # fmt: skip
     for axis in range(4):
         value = origin[axis] if axis < 3 else 0.0

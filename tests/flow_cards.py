@@ -110,7 +110,7 @@ input = "energy_flow"
 
 def flow_card(folder, *sets):
     """The card, from files in a folder."""
-    detector = resources.find("detectors", "cms_like").read_text()
+    detector = resources.find("detectors", "cms_like").read_text().split("# What identifies")[0]
     (folder / "detector.toml").write_text(detector + CALORIMETERS)
     (folder / "card.toml").write_text(CARD)
     return fastsim.load_card(folder / "card.toml", sets=sets)

@@ -104,8 +104,8 @@ def test_permuted_particles_draw_the_same(ttbar):
     charge = made[c.CHARGE_TRUE]
     p.smear_tracks(
         table, tracking._settings, rows[order], made[c.EVENT_ID][events[order]], made[c.PARTICLE_INDEX][order],
-        made[c.DNCH_DETA][events[order]], p.species_of(made[c.PDG]), charge, production_points(made), px, py, pz, np.empty((0, 5)),
-        streams.key("tracking/efficiency"), streams.key("tracking/smearing"), np.zeros(len(charge), dtype=np.uint8),
+        made[c.DNCH_DETA][events[order]], p.species_of(made[c.PDG]), charge, production_points(made), px, py, pz,
+        np.empty((0, 5)), streams.key("tracking/efficiency"), streams.key("tracking/smearing"), np.zeros(len(charge), np.uint8),
         np.zeros(4, dtype=np.int64), tracks,
     )  # fmt: skip
     for k in range(5):

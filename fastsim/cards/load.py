@@ -104,7 +104,12 @@ def load_card(name: str | Path, *, sets: Sequence[str] = (), seed: int | None = 
 def _without_drawn_radiation(detector: Detector, card: Card) -> Detector:
     """The detector; where the card draws bremsstrahlung, its tables hold none, or it would count twice."""
     is_drawn = any(table["kind"] == "material" and table.get("bremsstrahlung", True) for table in card.modules)
-    if not is_drawn or detector.tracking is None:
+    return without_radiation(detector) if is_drawn else detector
+
+
+def without_radiation(detector: Detector) -> Detector:
+    """The detector with tables of electrons that do not radiate."""
+    if detector.tracking is None:
         return detector
     rules = detector.tracking.model_copy(update={"electrons": "none", "electron_scale": 1.0})
     return detector.model_copy(update={"tracking": rules})

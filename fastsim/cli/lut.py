@@ -59,6 +59,9 @@ def build(
     ] = None,
     b_z: Annotated[float | None, typer.Option(help="Field of the sample in T.")] = None,
     name: Annotated[str | None, typer.Option(help="Name of the sample's detector.")] = None,
+    no_radiation: Annotated[
+        bool, typer.Option("--no-radiation", help="Electrons without bremsstrahlung: for cards with a module material.")
+    ] = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Compute efficiency and covariance on a grid, for each species; or measure them in a full simulation."""
@@ -72,7 +75,7 @@ def build(
     )  # fmt: skip
     chosen = [_species(item) for item in species or ()]
     if detector and sample is None and b_z is None and name is None:
-        _build(detector, folder, chosen, grid)
+        _build(detector, folder, chosen, grid, radiation=not no_radiation)
     elif not detector and sample and folder and b_z is not None and name:
         _build_from_sample(sample, folder, chosen, grid, b_z, name, overwrite=overwrite)
     else:
@@ -236,11 +239,12 @@ def export(
 # --- building ---
 
 
-def _build(detector: str, folder: Path | None, species: list[str], grid: Grid) -> None:
+def _build(detector: str, folder: Path | None, species: list[str], grid: Grid, *, radiation: bool) -> None:
     """Build from layers or formulas, and say what came out."""
     from contextlib import suppress
     from time import process_time
 
+    from fastsim.cards.load import without_radiation
     from fastsim.detector import load_detector
     from fastsim.luts import build_lut, write_lut
     from fastsim.luts.ready import all_or_nothing
@@ -248,6 +252,8 @@ def _build(detector: str, folder: Path | None, species: list[str], grid: Grid) -
     from fastsim.species import by_name
 
     found = load_detector(detector)
+    if not radiation:
+        found = without_radiation(found)
     there = list(_species_of(found))
     chosen = species or there
     lines = []

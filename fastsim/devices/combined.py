@@ -6,6 +6,7 @@ each species, one that did not measure a track says nothing of it.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import numpy as np
@@ -17,6 +18,7 @@ from fastsim.columns import Column
 from fastsim.detector.formulas import FormulaError, evaluate
 from fastsim.devices.common import is_measured, log_likelihood
 from fastsim.errors import CardError, PluginError
+from fastsim.jit import kernel
 from fastsim.module import Made
 from fastsim.species import NAMES
 
@@ -32,6 +34,34 @@ if TYPE_CHECKING:
 
 VARIABLES = ("pt", "p", "eta")
 _SpeciesName = Literal[NAMES]  # type: ignore[valid-type]
+
+
+@kernel
+def add_device(
+    measured: NDArray[np.bool_],
+    log_likelihood: NDArray[np.float64],
+    log_p: NDArray[np.float64],
+    n_devices: NDArray[np.int8],
+) -> None:
+    """Add a device's likelihoods (n, 9) to ln of the probabilities of the tracks that it measured."""
+    for i in range(len(measured)):
+        if measured[i]:
+            n_devices[i] += 1
+            for k in range(log_p.shape[1]):
+                log_p[i, k] += log_likelihood[i, k]
+
+
+@kernel
+def norm(rows: NDArray[np.int64], p: NDArray[np.float64]) -> None:
+    """Probabilities from logarithms, in these rows of (n, 9)."""
+    for i in rows:
+        largest = p[i].max()
+        total = 0.0
+        for k in range(p.shape[1]):
+            p[i, k] = math.exp(p[i, k] - largest)
+            total += p[i, k]
+        for k in range(p.shape[1]):
+            p[i, k] /= total
 
 
 class CombinedPid:
@@ -83,7 +113,8 @@ class CombinedPid:
     def from_options(cls, options: module.Options, detector: Detector) -> CombinedPid:
         """The module as the card describes it; raises CardError for devices that are not there."""
         own = cast("CombinedPid.Options", options)
-        there = [device.name for device in (*detector.tof, *detector.rich)]  # dedx gives n sigma, but no likelihood
+        kinds = (detector.tof, detector.rich, detector.dedx, detector.muon, detector.preshower)
+        there = [device.name for kind in kinds for device in kind]
         missing = sorted(set(own.devices or []) - set(there))
         if missing or not there:
             what = (
@@ -98,16 +129,12 @@ class CombinedPid:
         """Multiply likelihoods and priors, and norm."""
         del streams
         rows = np.flatnonzero(batch[c.IS_RECONSTRUCTED])
-        log_p = self._log_priors(batch, rows)
+        probability = np.full((batch.n_rows("track"), len(NAMES)), np.nan)
+        probability[rows] = self._log_priors(batch, rows)
         n_devices = np.zeros(batch.n_rows("track"), dtype=np.int8)
         for mask, column in self._devices:
-            measured = batch[mask][rows]
-            n_devices[rows] += measured
-            log_p += np.where(measured[:, None], batch[column][rows], 0.0)
-        log_p -= log_p.max(axis=1, keepdims=True)
-        p = np.exp(log_p)
-        probability = np.full((batch.n_rows("track"), len(NAMES)), np.nan)
-        probability[rows] = p / p.sum(axis=1, keepdims=True)
+            add_device(batch[mask], batch[column], probability, n_devices)
+        norm(rows, probability)
         return Made({self._probability: probability, self._n_devices: n_devices})
 
     def _log_priors(self, batch: EventBatch, rows: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -15,9 +15,9 @@ from pydantic import Field
 from fastsim import columns as c
 from fastsim import module
 from fastsim.columns import Column
-from fastsim.devices.common import CHARGES, MASSES, chosen, is_measured, of_track
-from fastsim.devices.dedx import Tracks, spread, start_1, tracks_of
+from fastsim.devices.common import CHARGES, MASSES, N_SPECIES, chosen, is_measured, log_likelihood, of_track
 from fastsim.devices.muon_table import read_muon_tables
+from fastsim.devices.true_tracks import NEEDS, Tracks, spread, start_1, tracks_of
 from fastsim.jit import kernel
 from fastsim.kernels.absorber import MUON, Ranges, fill_ranges, through_iron_1
 from fastsim.kernels.reach import reach_1
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from fastsim.rng import Key, Streams
 
 C_TAU = np.array([species.c_tau for species in SPECIES])  # cm
+LEAST = 1e-6  # no decision is taken to be less likely, whatever a table says
 _AXIS = np.linspace(math.log(0.06), math.log(1e5), 1200)
 
 
@@ -48,13 +49,20 @@ def make_ranges() -> Ranges:
 
 @kernel
 def pass_absorber(
-    ranges: Ranges, place: PlaceNumbers, iron: float, tracks: Tracks, b_z: float, masses: NDArray[np.float64],
-    charges: NDArray[np.float64], c_tau: NDArray[np.float64], probability: NDArray[np.float64],
+    ranges: Ranges, place: PlaceNumbers, iron: float, is_projective: bool, p_min: float, tracks: Tracks, b_z: float,
+    masses: NDArray[np.float64], charges: NDArray[np.float64], c_tau: NDArray[np.float64], probability: NDArray[np.float64],
+    hypotheses: NDArray[np.float64], efficiency: float,
 ) -> None:  # fmt: skip
-    """Fill the probability to come through `iron` [cm at normal incidence] of the tracks that reach its front; else NaN."""
+    """Fill the probability to come through `iron` [cm at normal incidence] of the tracks that reach its front; else NaN.
+
+    Tracks below the reconstructed `p_min` [GeV/e] are not looked at. `probability` (n,) is that of the true particle,
+    `hypotheses` (n, 9) those of each species with the reconstructed p/z.
+    """
     for i in range(len(probability)):
+        if tracks.rigidity[i] < p_min:
+            continue
         u, v, tan_lambda, curvature, p = start_1(tracks, i, b_z)
-        s, r, _ = reach_1(
+        s, r, z = reach_1(
             u, v, tracks.position[i, 2], tan_lambda, curvature, place.is_disk, place.position, place.low, place.high,
             place.both_sides,
         )  # fmt: skip
@@ -66,18 +74,45 @@ def pass_absorber(
             cosine = turn_1(u, v, curvature, s)[0] / r
         if cosine <= 0.05:  # along the surface
             probability[i] = 0.0
+            hypotheses[i] = 0.0
             continue
         k = tracks.species[i]
-        probability[i] = through_iron_1(
-            ranges, k, p, masses[k], charges[k], c_tau[k], masses[MUON], s * slope, iron * slope / cosine
+        way, thickness = s * slope, iron * slope / cosine
+        if is_projective:  # of that of a straight track from the origin to this place
+            thickness *= place.position / math.hypot(r, z)
+        probability[i] = efficiency * through_iron_1(
+            ranges, k, p, masses[k], charges[k], c_tau[k], masses[MUON], way, thickness
         )
+        for k in range(len(masses)):
+            hypotheses[i, k] = efficiency * through_iron_1(
+                ranges,
+                k,
+                tracks.rigidity[i] * charges[k],
+                masses[k],
+                charges[k],
+                c_tau[k],
+                masses[MUON],
+                way,
+                thickness,
+            )
 
 
 @kernel
-def decide(probability: NDArray[np.float64], tracks: Tracks, key: Key, decision: NDArray[np.bool_]) -> None:
-    """Take tracks for what the device looks for, each with its probability (NaN: never)."""
+def decide(
+    probability: NDArray[np.float64], hypotheses: NDArray[np.float64], tracks: Tracks, key: Key,
+    decision: NDArray[np.bool_], log_likelihood: NDArray[np.float64],
+) -> None:  # fmt: skip
+    """Take tracks for what the device looks for, each with its probability (NaN: not measured, never); fill likelihoods (n, 9).
+
+    The likelihood of a decision is the hypothesis' probability of it, at least `LEAST`.
+    """
     for i in range(len(probability)):
+        if math.isnan(probability[i]):
+            continue
         decision[i] = uniforms_1(0, tracks.particle_index[i], tracks.event_id[i], key.k0, key.k1)[0] < probability[i]
+        for k in range(hypotheses.shape[1]):
+            likely = hypotheses[i, k] if decision[i] else 1.0 - hypotheses[i, k]
+            log_likelihood[i, k] = 0.0 if likely == 1.0 else math.log(max(likely, LEAST))
 
 
 def bin_of(edges: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -101,10 +136,7 @@ class MuonIdentification:
         self._devices = chosen(options.name, "muon", detector.muon, options.devices)
         self._tables = {d.name: read_muon_tables(Path(d.table)) for d in self._devices if d.table}
         self._ranges = make_ranges()
-        self.needs: tuple[Column, ...] = (
-            c.EVENT_ID, *c.VERTEX_TRUE, *c.VERTEX_POSITION, c.PRODUCTION_VERTEX, *c.MOMENTUM, c.CHARGE_TRUE, c.PARTICLE_INDEX,
-            c.SPECIES, c.IS_RECONSTRUCTED, *c.RECONSTRUCTED[3:], c.COV_PACKED, c.DNCH_DETA,
-        )  # fmt: skip
+        self.needs: tuple[Column, ...] = (*NEEDS, c.RECONSTRUCTED[1], c.DNCH_DETA)
         self.makes: tuple[Column, ...] = tuple(
             column for device in self._devices for column in columns_of(device.name, "muon")
         )
@@ -119,55 +151,47 @@ class MuonIdentification:
         rows = np.flatnonzero(batch[c.IS_RECONSTRUCTED])
         tracks = tracks_of(batch, rows)
         multiplicity = batch[c.DNCH_DETA][batch.event_index("track")[rows]]
-        tan_lambda = batch[c.RECONSTRUCTED[3]][rows]
+        eta, z = np.arcsinh(batch[c.RECONSTRUCTED[3]][rows]), batch[c.RECONSTRUCTED[1]][rows]
         made: Columns = {}
         for device in self._devices:
             if device.table:
-                probability = look_up(self._tables[device.name], tracks, np.arcsinh(tan_lambda), multiplicity)
+                found = look_up(self._tables[device.name], tracks, eta, z, multiplicity)
             else:
-                probability = np.full(len(rows), math.nan)
+                found = np.full(len(rows), math.nan), np.full((len(rows), N_SPECIES), math.nan)
                 pass_absorber(
-                    self._ranges,
-                    device.surface(),
-                    device.iron_cm or 0.0,
-                    tracks,
-                    self._b_z,
-                    MASSES,
-                    CHARGES,
-                    C_TAU,
-                    probability,
-                )
-                probability *= device.efficiency
-            probability[tracks.rigidity < device.p_min] = math.nan
+                    self._ranges, device.surface(), device.iron_cm or 0.0, device.is_projective, device.p_min, tracks,
+                    self._b_z, MASSES, CHARGES, C_TAU, *found, device.efficiency,
+                )  # fmt: skip
+            found[0][tracks.rigidity < device.p_min] = math.nan
             made |= decisions(
-                device.name, "muon", probability, tracks, streams.key(f"{self.name}/{device.name}"), rows, batch
+                device.name, "muon", found, tracks, streams.key(f"{self.name}/{device.name}"), rows, batch
             )
         return Made(made)
 
 
-def columns_of(device: str, what: str) -> tuple[Column, Column, Column]:
-    """Mask, decision and probability of a device that looks for `what`."""
+def columns_of(device: str, what: str) -> tuple[Column, Column, Column, Column]:
+    """Mask, decision, its likelihoods and the true probability, of a device that looks for `what`."""
     text = f"{device}'s probability to take the true particle for one: for weights, not for selections"
     return (
         is_measured(device),
         Column(f"{device}_is_{what}", "track", "bool", "", f"measured by {device}, and taken for a {what}"),
+        log_likelihood(device),
         of_track(device, "probability_true", "", text),
     )
 
 
 def decisions(
-    device: str,
-    what: str,
-    probability: NDArray[np.float64],
-    tracks: Tracks,
-    key: Key,
-    rows: NDArray[np.int64],
-    batch: EventBatch,
-) -> Columns:
-    """The columns of `columns_of`; where the probability is NaN, nothing was measured."""
-    decision = np.zeros(len(rows), dtype=np.bool_)
-    decide(probability, tracks, key, decision)
-    values = (~np.isnan(probability), decision, probability)
+    device: str, what: str, found: tuple[NDArray[np.float64], NDArray[np.float64]], tracks: Tracks, key: Key,
+    rows: NDArray[np.int64], batch: EventBatch,
+) -> Columns:  # fmt: skip
+    """The columns of `columns_of`, from the probabilities of the true species (n,) and of each hypothesis (n, 9).
+
+    Where the true one is NaN, nothing was measured.
+    """
+    probability, hypotheses = found
+    decision, likelihood = np.zeros(len(rows), dtype=np.bool_), np.full(hypotheses.shape, math.nan)
+    decide(probability, hypotheses, tracks, key, decision, likelihood)
+    values = (~np.isnan(probability), decision, likelihood, probability)
     return {
         column: spread(value, rows, column, batch)
         for column, value in zip(columns_of(device, what), values, strict=True)
@@ -175,25 +199,28 @@ def decisions(
 
 
 def look_up(
-    tables: dict[str, MuonTable], tracks: Tracks, eta: NDArray[np.float64], multiplicity: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Probabilities by the true species, at the reconstructed eta and p.
+    tables: dict[str, MuonTable], tracks: Tracks, eta: NDArray[np.float64], z: NDArray[np.float64],
+    multiplicity: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:  # fmt: skip
+    """Probabilities at the reconstructed eta and p of the true species (n,), and of each hypothesis (n, 9).
 
-    Beyond the last bin in p, z and multiplicity the outer bin counts; outside the table's eta and below its p nothing is measured
-    (NaN). Species without a table are never muons.
+    The true one takes the true z of production, hypotheses that of the closest approach `z` [cm]. Beyond the last bin in p, z and
+    multiplicity the outer bin counts; outside the table's eta and below its p nothing is measured (NaN). Species without a
+    table are never muons.
     """
-    probability = np.zeros(len(eta))
+    probability, hypotheses = np.zeros(len(eta)), np.zeros((len(eta), N_SPECIES))
     for name, table in tables.items():
-        mine = np.flatnonzero(tracks.species == NAMES.index(name))
-        where = (
-            eta[mine],
-            tracks.rigidity[mine] * CHARGES[NAMES.index(name)],
-            tracks.position[mine, 2],
-            multiplicity[mine],
-        )
-        bins = tuple(bin_of(edges, values) for edges, values in zip(table[:4], where, strict=True))
-        probability[mine] = table.probability[bins]
+        species = NAMES.index(name)
+        p = tracks.rigidity * CHARGES[species]
+        hypotheses[:, species] = _at(table, eta, p, z, multiplicity)
+        mine = np.flatnonzero(tracks.species == species)
+        probability[mine] = _at(table, eta[mine], p[mine], tracks.position[mine, 2], multiplicity[mine])
     widest = max(float(np.abs(table.eta).max()) for table in tables.values())
     lowest = min(float(table.p[0]) for table in tables.values())
     probability[(np.abs(eta) > widest) | (tracks.rigidity < lowest)] = math.nan
-    return probability
+    return probability, hypotheses
+
+
+def _at(table: MuonTable, *where: NDArray[np.float64]) -> NDArray[np.float64]:
+    bins = tuple(bin_of(edges, values) for edges, values in zip(table[:4], where, strict=True))
+    return np.asarray(table.probability[bins])

@@ -11,9 +11,9 @@ from pydantic import Field
 from fastsim import columns as c
 from fastsim import module
 from fastsim.detector.formulas import evaluate
-from fastsim.devices.common import chosen
-from fastsim.devices.dedx import tracks_of
+from fastsim.devices.common import N_SPECIES, chosen
 from fastsim.devices.muon import columns_of, decisions
+from fastsim.devices.true_tracks import NEEDS, tracks_of
 from fastsim.errors import PluginError
 from fastsim.module import Made
 
@@ -41,10 +41,7 @@ class PreshowerTag:
     def __init__(self, options: Options, detector: Detector) -> None:
         self.name = options.name
         self._devices = chosen(options.name, "preshower", detector.preshower, options.devices)
-        self.needs: tuple[Column, ...] = (
-            c.EVENT_ID, *c.VERTEX_TRUE, *c.VERTEX_POSITION, c.PRODUCTION_VERTEX, *c.MOMENTUM, c.CHARGE_TRUE, c.PARTICLE_INDEX,
-            c.SPECIES, c.IS_RECONSTRUCTED, *c.RECONSTRUCTED[3:], c.COV_PACKED,
-        )  # fmt: skip
+        self.needs: tuple[Column, ...] = NEEDS
         self.makes: tuple[Column, ...] = tuple(
             column for d in self._devices for column in columns_of(d.name, "electron")
         )
@@ -67,13 +64,14 @@ class PreshowerTag:
             where = f"module {self.name!r}: preshower {device.name!r}"
             is_in = (np.abs(variables["eta"]) <= device.eta_max) & (variables["p"] > device.p_min)
             probability = np.full(len(rows), math.nan)
-            for mine, formula in (
-                (is_in & (tracks.species == ELECTRON), device.efficiency),
-                (is_in & (tracks.species != ELECTRON), device.mistag),
-            ):
-                probability[mine] = _values(formula, {k: v[mine] for k, v in variables.items()}, where)
+            inside = {k: v[is_in] for k, v in variables.items()}
+            hypotheses = np.full((len(rows), N_SPECIES), math.nan)
+            hypotheses[is_in] = _values(device.mistag, inside, where)[:, None]
+            hypotheses[is_in, ELECTRON] = _values(device.efficiency, inside, where)
+            probability[is_in] = hypotheses[is_in, tracks.species[is_in]]
+            found = probability, hypotheses
             made |= decisions(
-                device.name, "electron", probability, tracks, streams.key(f"{self.name}/{device.name}"), rows, batch
+                device.name, "electron", found, tracks, streams.key(f"{self.name}/{device.name}"), rows, batch
             )
         return Made(made)
 

@@ -2,23 +2,24 @@
 
 Vavilov's density is computed from its characteristic function: a compound Poisson process of collisions with d(n)/d(E) =
 xi (1 - beta^2 E / Tmax) / E^2 up to the kinematic limit Tmax (P. V. Vavilov, Sov. Phys. JETP 5 (1957) 749; B. Schorr, Computer
-Physics Communications 7 (1974) 215). For kappa = xi / Tmax -> 0 it is Landau's. That electrons of silicon are bound widens it
-by a Gaussian of variance 8/3 xi sum_i f_i I_i ln(2 m beta^2 / I_i) (P. Shulek et al., Sov. J. Nucl. Phys. 4 (1967) 400; used
-with silicon data by S. Hancock et al., Phys. Rev. A 28 (1983) 615). Noise of the read-out is added to the same Gaussian.
-Everything here is deterministic: integrals by FFT, averages over tracks with addressed draws of their own.
+Physics Communications 7 (1974) 215). For kappa = xi / Tmax -> 0 it is Landau's. Electrons of silicon are bound: a shell with the
+share f of them and the energy I has no collisions below I, and instead xi f (ln(2 m beta^2 gamma^2 / I) - beta^2 - delta) / I of
+them at I, so that the mean loss is Bethe's (R. Talman, NIM 159 (1979) 189; J. F. Bak et al., Nucl. Phys. B288 (1987) 681).
+Noise of the read-out is a Gaussian. Everything here is deterministic: integrals by FFT, averages with addressed draws.
 """
 
 from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
 from fastsim.jit import kernel
 from fastsim.kernels.energy_deposit import LANDAU_MODE, Straggling, insert, offset_1, xi_per_cm_1
-from fastsim.kernels.energy_loss import ELECTRON_MASS
+from fastsim.kernels.energy_loss import ELECTRON_MASS, density_effect_1
+from fastsim.kernels.truncated_mean import END_SCORE
 from fastsim.rng import Key, Streams, uniforms_1
 
 if TYPE_CHECKING:
@@ -26,60 +27,83 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.floating[Any]]
 
-# Shells of silicon: share of the 14 electrons, binding energy [GeV] (X-ray data booklet, LBNL-490, table 1-1: K 1839, L1 149.7,
-# L2 99.8, L3 99.2 eV; of M the first and third ionisation energies' range, 8.15 to 15 eV).
-_SHELLS: Final = ((2 / 14, 1839e-9), (2 / 14, 149.7e-9), (6 / 14, 99.4e-9), (4 / 14, 11e-9))
+# Shells of silicon: share of the 14 electrons, energy [GeV]. M is the plasmon (17 eV: H. Bichsel, Rev. Mod. Phys. 60 (1988) 663).
+# K is its edge, 1839 eV (X-ray data booklet, LBNL-490, table 1-1), times exp(1/2), as the mean of ln(E / edge) is 1/2 where
+# absorption falls as E^-3 behind the edge. L is such that the mean of ln I is that of 173 eV (PDG).
+_M, _K, _MEAN = 17e-9, 1839e-9 * math.exp(0.5), 173e-9
+_SHELLS: Final = ((2 / 14, _K), (8 / 14, (_MEAN**14 / (_K**2 * _M**4)) ** 0.125), (4 / 14, _M))
 _BG_MIN, _BG_MAX = 0.1, 1e5  # beta gamma: below 0.1 nothing crosses a tracker, above 1000 nothing changes any more
 _N_FINE = 513
 _SHAPE_BG = np.log(np.geomspace(0.1, 5.0, 12))  # above, the shape changes in the far tail only
 _N_PATHS = 6  # factors of 2: slant and charge 2 (which is four times the path)
 _LOGITS = np.linspace(-16.0, 16.0, 129)  # probabilities of 1e-7 to 1 - 1e-7
-_SCORES = np.linspace(-2.5, 2.5, 21)
+SCORES = np.linspace(-END_SCORE, END_SCORE, 25)
 _N_FFT = 4096
 _MINIMUM = 4.0  # beta gamma of a minimum-ionising particle
-_N_TRACKS = 40_000  # scores are known to 0.006 at 0 and to 0.03 at 2.5
+_N_TRACKS = 40_000  # scores are known to 0.006 at 0 and to 0.07 at 3
 _WINDOW = 0.1  # half width in score
 _BETWEEN = 0.2  # kappa: Landau-like below, near to a Gaussian above
 _LAST = 200.0  # lambda, half of the grid: beyond it, hard collisions are counted one by one
 
 
-def shell_variance(beta2: float) -> float:
-    """Variance of the shells' Gaussian per xi [GeV]."""
-    logs = [
-        share * i * math.log(2.0 * ELECTRON_MASS * beta2 / i) for share, i in _SHELLS if 2.0 * ELECTRON_MASS * beta2 > i
-    ]
-    return 8.0 / 3.0 * sum(logs)
+class Shell(NamedTuple):
+    """What a shell of the atom does: share of the electrons, resonant collisions times energy per share, energy; in xi."""
+
+    share: float
+    strength: float
+    energy: float
 
 
-def vavilov_density(kappa: float, beta2: float, sigma: float) -> tuple[Array, Array]:
-    """Grid of lambda and Vavilov's density there, widened by a Gaussian of width `sigma` (in xi).
+def shells(beta_gamma: float, scale: float) -> tuple[Shell, ...]:
+    """The shells for a particle whose xi is `scale` [GeV]."""
+    beta2 = beta_gamma**2 / (1.0 + beta_gamma**2)
+    screened = beta2 + density_effect_1(beta_gamma)
+    return tuple(
+        Shell(share, max(math.log(2.0 * ELECTRON_MASS * beta_gamma**2 / energy) - screened, 0.0), energy / scale)
+        for share, energy in _SHELLS
+    )
+
+
+def _ein(w: NDArray[np.complexfloating[Any]]) -> NDArray[np.complexfloating[Any]]:
+    """Integral of (exp(s) - 1) / s from 0 to w."""
+    from scipy.special import exp1  # noqa: PLC0415  (0.1 s that --help does not need)
+
+    is_small = np.abs(w) < 1e-3
+    safe = np.where(is_small, 1.0, w)
+    return np.asarray(np.where(is_small, w + 0.25 * w * w, -exp1(-safe) - np.log(-safe + 0j) - np.euler_gamma))
+
+
+def vavilov_density(kappa: float, beta2: float, sigma: float, bound: tuple[Shell, ...] = ()) -> tuple[Array, Array]:
+    """Grid of lambda and Vavilov's density there, with bound electrons, widened by a Gaussian of width `sigma` (in xi).
 
     lambda = (loss - mean loss) / xi - (1 - gamma) - beta^2 - ln(kappa), which tends to Landau's. The transform is taken along a
     line beside the real axis, exp(-tilt lambda) times the density, so that the long tail does not come back on the other side.
     """
-    from scipy.special import exp1  # noqa: PLC0415  (0.1 s that --help does not need)
-
-    width = math.hypot(math.sqrt((1.0 - 0.5 * beta2) / kappa), sigma)
+    narrow2 = sum(shell.share * shell.strength * shell.energy for shell in bound) + sigma * sigma
+    width = math.hypot(math.sqrt((1.0 - 0.5 * beta2) / kappa), math.sqrt(narrow2))
     step = 0.1 * min(1.0, width)
     tilt = 14.0 / (_N_FFT * step)  # what comes back is 1e-6 of the tail, and rounding is 1e-10 of the density
     z = 1j * 2.0 * math.pi * np.fft.rfftfreq(_N_FFT, step) - tilt
     w = z / kappa
-    g = -exp1(-w) - np.log(-w) - np.euler_gamma  # integral of (exp(s) - 1) / s from 0 to w
+    g = _ein(w)
     log_phi = z * g - kappa * (np.exp(w) - 1.0 - w) - beta2 * kappa * (g - w) + 0.5 * (sigma * z) ** 2
+    for share, strength, energy in bound:  # collisions at its energy come, those of free electrons below go
+        v = z * energy
+        log_phi += share * ((strength + 1.0) * (np.exp(v) - 1.0 - v) / energy - z * _ein(v))
     mean = -(1.0 - np.euler_gamma) - beta2 - math.log(kappa)
-    first = -8.0 - 6.0 * sigma if kappa < 1.0 else mean - 0.25 * _N_FFT * step
+    first = -8.0 - 6.0 * math.sqrt(narrow2) if kappa < 1.0 else mean - 0.25 * _N_FFT * step
     tilted = np.fft.irfft(np.conj(np.exp(log_phi + z * (mean - first))), _N_FFT) / step
     offsets = step * np.arange(_N_FFT)
     return first + offsets, np.maximum(tilted, 0.0) * np.exp(tilt * offsets)
 
 
-def vavilov_quantiles(kappa: float, beta2: float, sigma: float) -> Array:
+def vavilov_quantiles(kappa: float, beta2: float, sigma: float, bound: tuple[Shell, ...] = ()) -> Array:
     """Lambda at the probabilities of `_LOGITS`.
 
     Where the grid ends below the largest loss, what lies beyond is one hard collision and the rest of the loss: the probability
     of a collision above y (in xi) is 1/y - kappa - beta^2 kappa ln(1 / (kappa y)).
     """
-    grid, density = vavilov_density(kappa, beta2, sigma)
+    grid, density = vavilov_density(kappa, beta2, sigma, bound)
     steps = 0.5 * (density[1:] + density[:-1]) * (grid[1] - grid[0])
     growing = np.concatenate([[True], steps > 0.0])
     is_cut = kappa * _LAST < 0.75
@@ -103,7 +127,12 @@ def kept_hits(truncation: float | str, n: int) -> tuple[int, float]:
     `truncation` is the share that is kept, or "steps": 1 of 1 or 2 hits, 2 of 3 or 4, 3 of 5 or 6, 4 of more (O2Physics,
     ALICE3/TableProducer/OTF/onTheFlyTrackerPid.cxx).
     """
-    kept = float(min((n + 1) // 2, 4)) if isinstance(truncation, str) else max(truncation * n, 1.0)
+    if isinstance(truncation, str):
+        kept = float(min((n + 1) // 2, 4))
+    elif n > 2:
+        kept = max(truncation * n, 1.0)
+    else:
+        kept = 1.0  # a part of the larger of two is a tail of rare values
     whole = math.ceil(kept - 1e-9) - 1
     return whole, kept - whole
 
@@ -123,7 +152,7 @@ def _draw(n_points: int, n: int, key: Key, ordered: NDArray[np.float64]) -> None
 
 @lru_cache(maxsize=8)
 def _weights(is_landau: bool, n_most: int, truncation: float | str) -> Array:
-    """Weights (n_most, n_scores, n) of quantiles at `_LOGITS` in the truncated mean of 1, 2, ... hits at the scores of `_SCORES`.
+    """Weights (n_most, n_scores, n) of quantiles at `_LOGITS` in the truncated mean of 1, 2, ... hits at the scores of `SCORES`.
 
     Of many tracks with hits from a distribution that is like it (Landau's, or near to a Gaussian), those whose truncated mean has
     this score are averaged: at which probabilities they have their hits. For another distribution this is exact to first order
@@ -132,7 +161,7 @@ def _weights(is_landau: bool, n_most: int, truncation: float | str) -> Array:
     from scipy.special import logit, ndtr  # noqa: PLC0415  (as above)
 
     quantiles = vavilov_quantiles(1e-4, 0.9, 1.0) if is_landau else vavilov_quantiles(1.0, 0.1, 0.5)
-    weights = np.zeros((n_most, len(_SCORES), len(_LOGITS) + 1))
+    weights = np.zeros((n_most, len(SCORES), len(_LOGITS) + 1))
     key = Streams(1).key("straggling")
     for n in range(1, n_most + 1):
         whole, part = kept_hits(truncation, n)
@@ -149,7 +178,7 @@ def _weights(is_landau: bool, n_most: int, truncation: float | str) -> Array:
         share[whole] = part
         share /= whole + part
         rank = np.argsort((quantiles[index] + fraction * np.diff(quantiles)[index]) @ share, kind="stable")
-        for k, score in enumerate(_SCORES):
+        for k, score in enumerate(SCORES):
             first, end = (round(float(ndtr(score + side)) * n_tracks) for side in (-_WINDOW, _WINDOW))
             rows = rank[first:end]
             shares = np.broadcast_to(share / len(rows), (len(rows), whole + 1))
@@ -159,7 +188,7 @@ def _weights(is_landau: bool, n_most: int, truncation: float | str) -> Array:
 
 
 def truncated_means(quantiles: Array, lost: float, is_landau: bool, n_most: int, truncation: float | str) -> Array:
-    """Truncated mean of 1, 2, ... hits at the normal scores of `_SCORES`: (n_most, n_scores).
+    """Truncated mean of 1, 2, ... hits at the normal scores of `SCORES`: (n_most, n_scores).
 
     Hits are drawn from the upper 1 - `lost` of the distribution that has these `quantiles` at `_LOGITS`.
     """
@@ -168,15 +197,17 @@ def truncated_means(quantiles: Array, lost: float, is_landau: bool, n_most: int,
     probability = 1.0 / (1.0 + np.exp(-_LOGITS))
     kept = quantiles if lost < 1e-6 else np.interp(logit(lost + (1.0 - lost) * probability), _LOGITS, quantiles)
     means = _weights(is_landau, n_most, truncation) @ kept
-    means[0] = np.interp(logit(ndtr(_SCORES)), _LOGITS, kept)
+    means[0] = np.interp(logit(ndtr(SCORES)), _LOGITS, kept)
     return np.asarray(means)
 
 
 @lru_cache(maxsize=8)
 def make_straggling(
     thickness: float, noise: float, threshold: float, resolution: float, n_most: int, truncation: float | str
-) -> Straggling:
+) -> tuple[Straggling, Array]:
     """Tables for tracks with up to `n_most` hits in sensors of a thickness [cm].
+
+    Also the truncated means of lambda (n_bg, n_path, n_hits, n_scores), on the table's axes and at the normal scores `SCORES`.
 
     `noise` of the read-out and the rms `resolution` that the clock leaves, and the lowest deposit that counts: GeV.
     """
@@ -186,26 +217,28 @@ def make_straggling(
     paths = math.log(thickness) + math.log(2.0) * np.arange(_N_PATHS)
     kept = [kept_hits(truncation, n) for n in range(1, n_most + 1)]
     quantiles = np.empty((len(_SHAPE_BG), _N_PATHS, len(_LOGITS)))
-    means = np.empty((len(_SHAPE_BG), _N_PATHS, n_most, len(_SCORES)))
+    means = np.empty((len(_SHAPE_BG), _N_PATHS, n_most, len(SCORES)))
     for i, bg in enumerate(np.exp(_SHAPE_BG)):
         beta2 = bg * bg / (1.0 + bg * bg)
         for j, log_path in enumerate(paths):
             scale = xi_per_cm_1(bg) * math.exp(log_path)
             kappa = scale / (2.0 * ELECTRON_MASS * bg * bg)  # of a heavy particle
-            variance = shell_variance(beta2) / scale + (noise / scale) ** 2
-            quantiles[i, j] = vavilov_quantiles(kappa, beta2, math.sqrt(variance))
+            bound = shells(bg, scale)
+            quantiles[i, j] = vavilov_quantiles(kappa, beta2, noise / scale, bound)
             measured = quantiles[i, j]
             if resolution > 0.0:
-                measured = vavilov_quantiles(kappa, beta2, math.sqrt(variance + (resolution / scale) ** 2))
+                measured = vavilov_quantiles(kappa, beta2, math.hypot(noise, resolution) / scale, bound)
             least = threshold / scale - offset_1(bg) - log_path
             lost = 1.0 / (1.0 + math.exp(-float(np.interp(least, measured, _LOGITS))))
             means[i, j] = truncated_means(measured, lost, kappa < _BETWEEN, n_most, truncation)
-    return Straggling(
-        _axis(fine), xi, offset, _axis(_SHAPE_BG), _axis(paths), _axis(_LOGITS), quantiles, _axis(_SCORES), means,
+    table = Straggling(
+        axis_of(fine), xi, offset, axis_of(_SHAPE_BG), axis_of(paths), axis_of(_LOGITS), quantiles,
         np.array([whole for whole, _ in kept]), np.array([part for _, part in kept]), math.log(thickness),
         offset_1(_MINIMUM) + LANDAU_MODE + math.log(thickness),
     )  # fmt: skip
+    return table, means
 
 
-def _axis(nodes: Array) -> tuple[float, float]:
+def axis_of(nodes: Array) -> tuple[float, float]:
+    """First node and nodes per unit, of equidistant ones."""
     return float(nodes[0]), (len(nodes) - 1) / float(nodes[-1] - nodes[0])

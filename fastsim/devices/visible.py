@@ -66,7 +66,8 @@ def find_visible(
     pdg, status = batch[c.PDG], batch[c.STATUS]
     family = of_each(pdg, families_of)
     points = production_points(batch)
-    is_seen = (batch[c.LEAVES_TRACKER] if c.LEAVES_TRACKER in batch else status == 1) & (family != INVISIBLE)
+    is_left = batch.columns.get(c.LEAVES_TRACKER, status == 1)  # of electrons that radiated, the rest
+    is_seen = is_left & (family != INVISIBLE)
     late = np.flatnonzero((status == 2) & (family != INVISIBLE) & _ends_far(batch, grids))
     if len(late):
         reached = np.zeros(len(late), dtype=np.bool_)

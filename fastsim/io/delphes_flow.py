@@ -108,7 +108,13 @@ def _neutral(name: str, *, is_hcal: bool) -> Collection:
 def _constituent(name: str, column: c.Column, position: Callable[[View], NDArray[np.int64]]) -> Field:
     target: c.Table = "tower" if column == c.CONSTITUENT_TOWER else "cluster"
     doc = f"not in Delphes: position of the constituent in {name}, -1 if it is none"
-    return _f(name, "", doc, lambda v: v.linked("jet_constituent", column, target, position(v)), "int32")
+
+    def source(view: View) -> NDArray[Any]:
+        if column not in view.batch:  # jets of something else: the target need not be there
+            return np.full(view.batch.n_rows("jet_constituent"), -1)
+        return view.linked("jet_constituent", column, target, position(view))
+
+    return _f(name, "", doc, source, "int32")
 
 
 def _every(view: View) -> NDArray[np.int64]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 IRON_DENSITY = 7.874  # g/cm3, PDG
 IRON_INTERACTION_LENGTH = 16.77  # cm, nuclear, PDG
 IRON_IN_SILICON = 1.451 / 1.664  # minimum stopping powers per g/cm2, PDG
+_CERTAIN = 4.0  # 8e-9 from 0 or 1
 MUON, PION, KAON = 1, 2, 3  # in `species.SPECIES`
 KAON_TO_MUON = 0.6356  # branching fraction of K -> mu nu, PDG; pions: 0.99988
 
@@ -69,26 +70,53 @@ def passes_1(ranges: Ranges, p: float, mass: float, charge: float, thickness: fl
     variance = scale / (charge * charge) * (ranges.variance[k] + g * (ranges.variance[k + 1] - ranges.variance[k]))
     if variance <= 0.0:
         return 0.0
-    return 0.5 * math.erfc((thickness - length) / math.sqrt(2.0 * variance))
+    missing = (thickness - length) / math.sqrt(2.0 * variance)
+    if abs(missing) > _CERTAIN:
+        return 0.0 if missing > 0.0 else 1.0
+    return 0.5 * math.erfc(missing)
+
+
+@kernel
+def threshold_1(ranges: Ranges, mass: float, thickness: float) -> tuple[float, float]:
+    """Energy of a particle of unit charge whose mean range is a thickness [g/cm2 of silicon], and its straggling as energy [GeV]."""
+    low, high = 0, len(ranges.length) - 1
+    wanted = thickness / mass
+    while high - low > 1:
+        middle = (low + high) // 2
+        if ranges.length[middle] <= wanted:
+            low = middle
+        else:
+            high = middle
+    rise = ranges.length[high] - ranges.length[low]
+    g = min(max((wanted - ranges.length[low]) / rise, 0.0), 1.0)
+    bg, bg_next = math.exp(ranges.axis[0] + low / ranges.axis[1]), math.exp(ranges.axis[0] + high / ranges.axis[1])
+    energy, energy_next = mass * math.sqrt(1.0 + bg * bg), mass * math.sqrt(1.0 + bg_next * bg_next)
+    variance = mass * (ranges.variance[low] + g * (ranges.variance[high] - ranges.variance[low]))
+    return energy + g * (energy_next - energy), math.sqrt(variance) * (energy_next - energy) / (mass * rise)
 
 
 @kernel
 def daughter_passes_1(ranges: Ranges, p: float, mass: float, muon_mass: float, thickness: float) -> float:
     """Probability that the muon of a decay to mu nu in flight has range enough: its energy is uniform (PDG, "Kinematics").
 
-    From E (1 - p/E) .. (1 + p/E) of the parent's, times (1 + (m_mu/m)^2)/2 and (1 - (m_mu/m)^2)/2: averaged at 16 energies.
+    From E (1 - p/E) .. (1 + p/E) of the parent's, times (1 + (m_mu/m)^2)/2 and (1 - (m_mu/m)^2)/2: the mean of the normal
+    distribution function of the straggling over this interval.
     """
     energy = math.sqrt(p * p + mass * mass)
     ratio2 = (muon_mass / mass) ** 2
     middle = 0.5 * energy * (1.0 + ratio2)
     reach = 0.5 * p * (1.0 - ratio2)
-    total = 0.0
-    for k in range(16):
-        muon_energy = middle + reach * ((k + 0.5) / 8.0 - 1.0)
-        muon_p2 = muon_energy * muon_energy - muon_mass * muon_mass
-        if muon_p2 > 0.0:
-            total += passes_1(ranges, math.sqrt(muon_p2), muon_mass, 1.0, thickness)
-    return total / 16.0
+    needed, sigma = threshold_1(ranges, muon_mass, thickness)
+    below, above = (middle - reach - needed) / sigma, (middle + reach - needed) / sigma
+    return (_ramp_1(above) - _ramp_1(below)) / (above - below)
+
+
+@kernel
+def _ramp_1(x: float) -> float:
+    """Integral of the normal distribution function up to x."""
+    if abs(x) > 6.0:
+        return max(x, 0.0)
+    return 0.5 * x * math.erfc(-x / math.sqrt(2.0)) + math.exp(-0.5 * x * x) / math.sqrt(2.0 * math.pi)
 
 
 @kernel
@@ -113,7 +141,9 @@ def through_iron_1(
     thickness = iron * IRON_DENSITY * IRON_IN_SILICON
     if species == MUON:
         return passes_1(ranges, p, mass, charge, thickness)
-    punched = math.exp(-iron / IRON_INTERACTION_LENGTH) * passes_1(ranges, p, mass, charge, thickness)
+    punched = passes_1(ranges, p, mass, charge, thickness)
+    if punched > 0.0:
+        punched *= math.exp(-iron / IRON_INTERACTION_LENGTH)
     if not math.isfinite(c_tau):
         return punched
     left = math.exp(-way * mass / (p * c_tau))

@@ -77,7 +77,8 @@ class Scratch(NamedTuple):
     """Work space of one detector, allocated once."""
 
     path: Path
-    kick: NDArray[np.float64]  # change of q/pt by surface
+    kick: NDArray[np.float64]  # change of curvature by surface
+    reached: NDArray[np.bool_]  # by surface: whether the electron gets there, flat crossings apart
     kicks: NDArray[np.float64]  # by crossing of the path
     deviations: NDArray[np.float64]
     share: NDArray[np.float64]
@@ -111,8 +112,8 @@ def make_vertices(n: int) -> Vertices:
 def make_scratch(n_surfaces: int) -> Scratch:
     """Work space for so many surfaces."""
     return Scratch(
-        make_path(n_surfaces), np.zeros(n_surfaces), np.zeros(n_surfaces), np.zeros((n_surfaces, 5)), np.zeros(n_surfaces),
-        np.zeros((5, 5)), np.zeros((5, 5)), np.zeros(5), np.zeros((2, 5, 5)),
+        make_path(n_surfaces), np.zeros(n_surfaces), np.ones(n_surfaces, np.bool_), np.zeros(n_surfaces),
+        np.zeros((n_surfaces, 5)), np.zeros(n_surfaces), np.zeros((5, 5)), np.zeros((5, 5)), np.zeros(5), np.zeros((2, 5, 5)),
     )  # fmt: skip
 
 
@@ -130,8 +131,10 @@ def cross_next_1(
     v = x * sin_phi - y * cos_phi
     while True:
         i, s, cylinder, disk = next_surface_1(surfaces, 1.0, u, v, z, c, tan_lambda, turned, cylinder, disk)
-        if i < 0 or s < 0.0:
+        if i < 0:
             return -1, 0.0, 0.0, 0.0, 0.0, 0.0, cylinder, disk
+        if s < 0.0:  # a cylinder more than half a turn away; or a disk in the plane of the one before, of other radii
+            continue
         chord = s * sinc_1(0.5 * c * s)
         x_there = x + chord * math.cos(phi + 0.5 * c * s)
         y_there = y + chord * math.sin(phi + 0.5 * c * s)
@@ -304,6 +307,7 @@ def radiate(
     cylinder, disk = begin_1(surfaces, x, y, z, tan_lambda)
     current = -1  # the row that it flies on as; -1: its own
     scratch.kick[:] = 0.0
+    scratch.reached[:] = False
     while True:
         surface, s, x, y, z, left, cylinder, disk = cross_next_1(
             surfaces, x, y, z, phi, c, tan_lambda, turned, cylinder, disk
@@ -314,6 +318,8 @@ def radiate(
         phi += c * s
         turned += abs(c) * s
         d = (math.cos(phi) / slope, math.sin(phi) / slope, tan_lambda / slope)
+        is_flat = abs(x * d[1] - y * d[0]) * slope > rules.max_sin_incidence * math.hypot(x, y)
+        scratch.reached[surface] = surface >= surfaces.n_cylinders or not is_flat
         before, n_before = energy, n
         while n + ROOM <= len(rows.pdg):
             rate = photon_rate_1(energy, settings.lowest)
@@ -361,16 +367,20 @@ def shift_fit(
 ) -> None:  # fmt: skip
     """Fill `shift` (5,): what the changes of curvature in `scratch.kick` [1/cm] do to the parameters of the fitted track.
 
-    To first order, as the table maker fits it: every hit, weighted as if the electron had not radiated. 0 where there is no
-    fit.
+    To first order, as the table maker fits it: every hit that the electron still makes, weighted as if it had not radiated.
+    0 where these are too few for a fit.
     """
     n = walk(surfaces, rules, pt, tan_lambda, ELECTRON_MASS, charge, r_birth, scratch.path)
     scatter(surfaces, rules, n, tan_lambda, ELECTRON_MASS, charge, scratch.path)
+    n_hits = 0
     for k in range(n):
         i = scratch.path.surface[k]
         scratch.kicks[k] = scratch.kick[i] / curvature_1(1.0, rules.b_z)
-        efficiency = surfaces.efficiency[i]
+        efficiency = surfaces.efficiency[i] if scratch.reached[i] else 0.0
         scratch.share[k] = efficiency if surfaces.repeated[i] else 1.0 if efficiency > 0.0 else 0.0
+        n_hits += int(efficiency > 0.0)
+    if n_hits < max(rules.min_hits, 3):  # three points make a helix
+        return
     follow_kicks(scratch.path, n, scratch.kicks, scratch.deviations)
     fit_kicks(
         surfaces, scratch.path, n, tan_lambda, scratch.share, scratch.deviations, scratch.information, scratch.vector,

@@ -1,51 +1,11 @@
-"""Clusters of ionisation along a track in gas: the path in a drift volume, a Poisson number, and what it says of a particle."""
+"""Clusters of ionisation that are counted along a track in gas: a Poisson number, and what it says of a particle."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
 
 from fastsim.jit import kernel
-from fastsim.kernels.energy_deposit import place_1
-from fastsim.kernels.walk import arc_to_cylinder_1
 from fastsim.rng import Word, uniforms_1
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-
-class Volume(NamedTuple):
-    """A drift volume [cm], and the clusters per cm counted of a unit charge over ln(beta gamma) of `fine` (first, 1 / step)."""
-
-    r_in: float
-    r_out: float
-    half_length: float
-    shortest: float
-    fine: tuple[float, float]
-    rate: NDArray[np.float64]
-
-
-@kernel
-def path_in_volume_1(volume: Volume, u: float, v: float, z: float, tan_lambda: float, c: float) -> float:
-    """Length [cm] of the first way out through a volume, up to the far point of the circle; 0 where it is not met.
-
-    The start is (u, v) as in `kernels.walk` and z [cm]; c = d(phi)/ds [1/cm].
-    """
-    r = math.hypot(u, v)
-    if r >= volume.r_out or abs(z) >= volume.half_length:
-        return 0.0
-    begin = 0.0
-    if r < volume.r_in:
-        begin = arc_to_cylinder_1(u, v, c, volume.r_in, 1.0)
-        if not begin >= 0.0:  # not met, or by a start on its way in only behind the half turn
-            return 0.0
-    end = arc_to_cylinder_1(u, v, c, volume.r_out, 1.0)
-    if math.isnan(end):
-        end = (math.pi - math.atan2(abs(c) * u, 1.0 - c * v)) / abs(c)
-    if tan_lambda != 0.0:
-        end = min(end, (math.copysign(volume.half_length, tan_lambda) - z) / tan_lambda)
-    return max(end - begin, 0.0) * math.sqrt(1.0 + tan_lambda * tan_lambda)
 
 
 @kernel
@@ -86,19 +46,16 @@ def poisson_1(mean: float, particle_index: int, event_id: Word, k0: Word, k1: Wo
 
 
 @kernel
-def rate_1(volume: Volume, p: float, mass: float, charge: float) -> tuple[float, float]:
-    """Counted clusters per cm of a particle of momentum p [GeV], and the derivative by ln(p)."""
-    k, g = place_1(math.log(p / mass), volume.fine, len(volume.rate))
-    rise = volume.rate[k + 1] - volume.rate[k]
-    z2 = charge * charge
-    return z2 * (volume.rate[k] + g * rise), z2 * rise * volume.fine[1] if 0.0 < g < 1.0 else 0.0
+def count_score_1(n_clusters: float, mean: float, by_log_p: float, sigma_p: float) -> tuple[float, float]:
+    """(counted - expected) / uncertainty, and ln(likelihood) of a number that is Poisson's but for the momentum's resolution.
 
-
-@kernel
-def count_score_1(
-    volume: Volume, n_clusters: float, length: float, p: float, sigma_p: float, mass: float, charge: float
-) -> float:
-    """(counted - expected) / uncertainty of the number: that of a Poisson number, and of the momentum (relative, `sigma_p`)."""
-    rate, by_log_p = rate_1(volume, p, mass, charge)
-    moves = by_log_p * length * sigma_p
-    return (n_clusters - rate * length) / math.sqrt(rate * length + moves * moves)
+    `mean` is what is expected, `by_log_p` its derivative by ln(p), `sigma_p` relative. The likelihood, without what all species
+    share, is exp(-D / (2 w)) / sqrt(w): D = 2 (n ln(n/mean) - n + mean) is the Poisson deviance, and w the variance over the
+    mean (1 for a known momentum: then this is Poisson's law; for a large mean it is the normal one of the variance).
+    """
+    moves = by_log_p * sigma_p
+    wider = 1.0 + moves * moves / mean
+    deviance = 2.0 * (mean - n_clusters)
+    if n_clusters > 0.0:
+        deviance += 2.0 * n_clusters * math.log(n_clusters / mean)
+    return (n_clusters - mean) / math.sqrt(mean * wider), -0.5 * (deviance / wider + math.log(wider))

@@ -14,6 +14,7 @@ from fastsim.detector.formulas import evaluate
 from fastsim.detector.geometry import birth_radii, is_mirrored, radius_edges, surfaces_of
 from fastsim.errors import LutError
 from fastsim.kernels.conventions import CONVENTIONS, ELECTRONS, ENERGY_LOSS, STRAGGLING
+from fastsim.kernels.energy_loss import ELECTRON_MASS
 from fastsim.kernels.walk import Rules
 from fastsim.luts.file import (
     AXES,
@@ -86,7 +87,12 @@ def lut_key(detector: Detector, species: Species, grid: Grid) -> str:
     else:
         surfaces = surfaces_of(detector)
         physics["surfaces"] = [column if isinstance(column, int) else _rounded(column) for column in surfaces]
-        physics["rules"] = [float(value) for value in rules_of(detector)]
+        rules = rules_of(detector)
+        if (
+            species.mass > 1.01 * ELECTRON_MASS
+        ):  # what electrons radiate is nothing to others: cards that draw it share them
+            rules = rules._replace(electrons=ELECTRONS["bethe_heitler"], electron_scale=1.0)
+        physics["rules"] = [float(value) for value in rules]
     return sha256(json.dumps(physics, sort_keys=True).encode()).hexdigest()
 
 

@@ -96,6 +96,9 @@ def build_command(detector: Detector, grid: Grid) -> str:
     ]
     if grid.r_edges != usual.r_edges:
         words.append(f"--r-edges {','.join(f'{edge:g}' for edge in grid.r_edges or [])}")
+    tracking = detector.tracking
+    if tracking and tracking.electrons == "none" and "electrons" in tracking.model_fields_set:
+        words.append("--no-radiation")  # a card's module material may have said so, not the file
     return " ".join(["fastsim lut build", detector.name, *words])
 
 

@@ -126,7 +126,7 @@ class Jets:
         exclude_delta_r: Annotated[
             float,
             Field(gt=0, le=10, description="with towers, which hold no tracks: jets whose axis is so near to one"),
-        ] = 0.2  # as in ATLAS' removal of overlaps (from memory)
+        ] = 0.2  # assumption: half of a usual radius
         flavor: Annotated[Flavor, Field(description="what gives a jet its true flavour")] = Flavor()
         tags: Annotated[list[Tag], Field(default_factory=list, description="working points of taggers")]
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from fastsim.events import Columns, EventBatch
     from fastsim.rng import Streams
 
-H_OVER_E_CONE = 0.15  # CMS' (arXiv:1502.02702, from memory)
+H_OVER_E_CONE = 0.15  # CMSSW, RecoEgamma/EgammaPhotonProducers/python/photons_cfi.py: hOverEConeSize
 
 
 class Photons:

@@ -19,14 +19,18 @@ if TYPE_CHECKING:
     from fastsim.cards import LoadedCard
     from fastsim.pid.sample import Sample
 
-# What is drawn against momentum of each kind of device: the first of these columns that it makes.
+# What is drawn against momentum of each kind of device: the first of these columns that it makes, and what it is multiplied by.
 _MEASURED = (
-    ("beta", "β"),
-    ("angle", "Cherenkov angle [rad]"),
-    ("n_clusters", "clusters"),
-    ("tot", "time over threshold"),
-    ("dedx", "dE/dx"),
+    ("beta", "β", 1.0),
+    ("angle", "Cherenkov angle [rad]", 1.0),
+    ("n_clusters", "clusters / cm", 1.0),
+    ("dedx", "dE/dx [keV/cm]", 1e6),
+    ("is_muon", "taken for a muon", 1.0),
+    ("is_electron", "taken for an electron", 1.0),
 )
+_PER = {"n_clusters": "path_length"}  # what is divided by another column
+_LOGARITHMIC = ("n_clusters", "dedx")
+_DECISIONS = ("is_muon", "is_electron")
 _COLORS = {"el": "C3", "mu": "C4", "pi": "C0", "ka": "C2", "pr": "C1", "de": "C5"}
 _LEAST = 3.0
 _SHOWN = 10.0  # n sigma, at the top of the right column
@@ -38,6 +42,7 @@ class Row(NamedTuple):
     device: str
     column: str
     label: str
+    scale: float
     eta: tuple[float, float]
 
 
@@ -45,6 +50,8 @@ def plot_pid(
     loaded: LoadedCard, path: Path, *, n_events: int = 300, p: tuple[float, float] = (0.1, 30.0)
 ) -> dict[str, Any]:
     """Draw each device of a card that identifies particles; returns the ranges of 3 sigma, by device and pair [GeV].
+
+    Of a device that decides, shares of the species are drawn instead, and no ranges are returned.
 
     Single particles of six species go through the card. Raises CardError if no module identifies, UsageError without matplotlib.
     """
@@ -59,13 +66,16 @@ def plot_pid(
     edges = np.geomspace(*p, 41)
     found: dict[str, Any] = {}
     samples: dict[tuple[float, float], Sample] = {}
-    names = [f"{row.device}_{name}" for row in rows for name in ("is_measured", "n_sigma", row.column)]
+    names = [f"{row.device}_{name}" for row in rows for name in _columns_of(row)]
     for row, (left, right) in zip(rows, panels, strict=True):
         if row.eta not in samples:
             samples[row.eta] = gun_sample(loaded, row.eta, p, n_events, names)
         sample = samples[row.eta]
-        _draw_measured(left, sample, row)
-        found[row.device] = _draw_separation(right, sample, row, edges)
+        if row.column in _DECISIONS:
+            _draw_decision(left, right, sample, row, edges)
+        else:
+            _draw_measured(left, sample, row)
+            found[row.device] = _draw_separation(right, sample, row, edges)
         for panel in (left, right):
             panel.set(xscale="log", xlim=p, xlabel="p [GeV/c]")
     _legend(panels[0, 0])
@@ -79,24 +89,30 @@ def _rows(loaded: LoadedCard) -> list[Row]:
     made = {str(column).removeprefix("track.") for module in make_pipeline(loaded).modules for column in module.makes}
     detector = loaded.detector
     rows = []
-    devices: list[Any] = [*detector.tof, *detector.rich, *detector.dedx]
+    devices: list[Any] = [*detector.tof, *detector.rich, *detector.dedx, *detector.muon, *detector.preshower]
     for device in devices:
-        if f"{device.name}_n_sigma" not in made:
-            continue
-        column, label = next(pair for pair in _MEASURED if f"{device.name}_{pair[0]}" in made)
-        rows.append(Row(device.name, column, f"{device.name}: {label}", _eta_of(device)))
+        found = [entry for entry in _MEASURED if f"{device.name}_{entry[0]}" in made]
+        if found:
+            column, label, scale = found[0]
+            rows.append(Row(device.name, column, f"{device.name}: {label}", scale, _eta_of(device)))
     if not rows:
         raise CardError(
             [f"{loaded.path}: no module identifies particles"],
-            hint='add a [[modules]] table with kind = "tof", "rich" or "dedx"',
+            hint='add a [[modules]] table with kind = "tof", "rich", "dedx", "muon_id" or "preshower"',
         )
     return rows
+
+
+def _columns_of(row: Row) -> list[str]:
+    if row.column in _DECISIONS:
+        return ["is_measured", "probability_true"]
+    return ["is_measured", row.column, "n_sigma", *([_PER[row.column]] if row.column in _PER else [])]
 
 
 def _eta_of(device: Any) -> tuple[float, float]:
     """Where single particles reach a device: the middle of a barrel, or of the disks' ring."""
     z = getattr(device, "z", None)
-    if z is None:
+    if z is None:  # a barrel, or what has no place of its own
         return -0.5, 0.5
     low, high = (float(np.arcsinh(z / r)) for r in (device.r_max, max(device.r_min, 1.0)))
     middle, half = 0.5 * (low + high), 0.15 * (high - low)
@@ -104,7 +120,9 @@ def _eta_of(device: Any) -> tuple[float, float]:
 
 
 def _draw_measured(panel: Any, sample: Sample, row: Row) -> None:
-    values, mask = sample.columns[f"{row.device}_{row.column}"], sample.columns[f"{row.device}_is_measured"]
+    values, mask = row.scale * sample.columns[f"{row.device}_{row.column}"], sample.columns[f"{row.device}_is_measured"]
+    if row.column in _PER:
+        values = values / sample.columns[f"{row.device}_{_PER[row.column]}"]
     shown = values[mask & np.isfinite(values)]
     for name in SPECIES:
         chosen = mask & sample.of(name) & np.isfinite(values)
@@ -119,8 +137,25 @@ def _draw_measured(panel: Any, sample: Sample, row: Row) -> None:
         )
     if len(shown):
         low, high = np.quantile(shown, [0.002, 0.99])
-        panel.set_ylim(low - 0.05 * (high - low), high + 0.1 * (high - low))
+        if row.column in _LOGARITHMIC:
+            panel.set(yscale="log", ylim=(0.8 * low, 1.5 * high))
+        else:
+            panel.set_ylim(low - 0.05 * (high - low), high + 0.1 * (high - low))
     panel.set_ylabel(row.label)
+
+
+def _draw_decision(left: Any, right: Any, sample: Sample, row: Row, edges: Any) -> None:
+    """How likely each species is taken for what the device looks for, of those that it measured; right logarithmic."""
+    mask, probability = (sample.columns[f"{row.device}_{name}"] for name in ("is_measured", "probability_true"))
+    centres = np.sqrt(edges[1:] * edges[:-1])
+    for name in SPECIES:
+        own = mask & sample.of(name)
+        n, total = (np.histogram(sample.p[own], edges, weights=w)[0] for w in (None, probability[own]))
+        share = np.divide(total, n, out=np.full(len(n), np.nan), where=n > 0)
+        for panel in (left, right):
+            panel.plot(centres, share, color=_COLORS[name], label=by_name(name).symbol)
+    left.set(ylim=(0, 1.05), ylabel=row.label)
+    right.set(yscale="log", ylim=(1e-5, 1.5), ylabel=row.label)
 
 
 def _draw_separation(panel: Any, sample: Sample, row: Row, edges: Any) -> dict[str, list[tuple[float, float]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from pathlib import Path
 
 import pytest
@@ -32,3 +33,22 @@ def test_it_prints_figures_beside_targets(bench, capsys, monkeypatch):
     assert "target: 600" in text
     assert "zst: file to columns" in text
     assert "heavy packages loaded by it" in text
+
+
+def test_it_prints_figures_of_devices(bench, capsys, monkeypatch):
+    monkeypatch.setattr(bench, "LEAD", bench.SAMPLE)
+    bench.devices()
+    text = capsys.readouterr().out
+    for name in (
+        "tof",
+        "rich",
+        "dedx",
+        "muon_id",
+        "calorimeter_parametric",
+        "pid",
+        "all of them",
+        "rich, photon by photon",
+    ):
+        assert re.search(rf"^  {name} +[0-9.]+ us/track", text, re.MULTILINE), name
+    assert "target: 1.5" in text
+    assert "target: 30" in text

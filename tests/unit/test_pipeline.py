@@ -11,7 +11,7 @@ import pytest
 from fastsim import columns as c
 from fastsim.columns import Column
 from fastsim.errors import PluginError
-from fastsim.events import EventBatch
+from fastsim.events import EventBatch, NewParticles
 from fastsim.module import Made
 from fastsim.pipeline import Pipeline, check, order
 from fastsim.rng import Streams
@@ -114,3 +114,67 @@ def test_broken_promises(batch, makes, columns, text):
 
 def test_nan_means_not_there_and_is_fine(batch):
     check(Toy("toy", (), (A,)), batch, Made({A: np.full(3, np.nan)}))
+
+
+FINAL_PHOTON = {c.PDG: 22, c.STATUS: 1, c.MOMENTUM[0]: 1.0, c.MOMENTUM[1]: 0.0, c.MOMENTUM[2]: 0.0, c.ENERGY: 1.0}
+
+
+def photons(**changes):
+    """A photon in each of the two events, the first from a new vertex where row 1 ends, the second from nowhere."""
+    columns = {column: np.full(2, value, column.dtype) for column, value in FINAL_PHOTON.items()}
+    given = {
+        "event": np.array([0, 1]), "columns": columns, "vertex": np.array([0, -1]), "end": np.array([-1, -1]),
+        "vertex_event": np.array([0]), "vertex_position": np.full((1, 4), 3.0), "ended": np.array([1]),
+        "ended_in": np.array([0]), "ended_status": np.array([2], np.int32),
+    }  # fmt: skip
+    return NewParticles(**{**given, **changes})
+
+
+class Maker(Toy):
+    makes_particles = True
+
+
+@pytest.fixture
+def record(batch):
+    """The batch with all that new particles change."""
+    columns = {
+        c.STATUS: np.ones(3, np.int32), c.PRODUCTION_VERTEX: np.array([0, 0, -1], np.int32),
+        c.END_VERTEX: np.full(3, -1, np.int32), c.LEAVES_TRACKER: np.ones(3, np.bool_),
+        **dict.fromkeys(c.VERTEX_POSITION, np.zeros(1)),
+    }  # fmt: skip
+    return batch.with_columns(columns)
+
+
+def test_new_particles_that_do_not_say_so_leave_the_tracker_and_their_mothers_do_not(record):
+    grown, _, _ = Pipeline([Maker("maker", made=Made({}, particles=photons()))], Streams(1)).run(record)
+    assert grown[c.PDG].tolist() == [11, 211, 22, 13, 22]
+    assert grown[c.LEAVES_TRACKER].tolist() == [True, False, True, True, True]
+    assert grown[c.STATUS].tolist() == [1, 2, 1, 1, 1]
+    assert grown[c.PRODUCTION_VERTEX].tolist() == [0, 0, 1, -1, -1]  # the last comes from no vertex
+    assert grown[c.END_VERTEX].tolist() == [-1, 1, -1, -1, -1]
+    assert grown[c.VERTEX_POSITION[0]].tolist() == [0.0, 3.0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"end": np.array([-1])}, "new particles: expected end of 2 rows"),
+        (
+            {"columns": {c.PDG: np.full(2, 22, np.int32)}},
+            "new particles: without particle.energy, particle.px, particle.py, particle.pz, particle.status",
+        ),
+        (
+            {"columns": {**photons().columns, c.MASS: np.zeros(3)}},
+            "new particles: particle.mass: expected (2,), delivered (3,)",
+        ),
+        ({"event": np.array([1, 0])}, "new particles: event must not decrease"),
+        ({"event": np.array([0, 2])}, "new particles: event is 0 to 2, must be 0 to 1"),
+        ({"vertex": np.array([1, -1])}, "new particles: vertex is -1 to 1, must be -1 to 0"),
+        ({"ended": np.array([3])}, "new particles: ended is 3 to 3, must be 0 to 2"),
+    ],
+)  # fmt: skip
+def test_new_particles_that_cannot_be(record, changes, text):
+    maker = Maker("maker", made=Made({}, particles=photons(**changes)))
+    with pytest.raises(PluginError) as caught:
+        Pipeline([maker], Streams(1)).run(record)
+    assert caught.value.what == text

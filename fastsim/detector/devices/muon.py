@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     Fault = tuple[tuple[str | int, ...], str]
 
-_ABSORBER = ("r", "half_length", "z", "r_min", "r_max", "both_sides", "iron_cm", "efficiency")
+_ABSORBER = ("r", "half_length", "z", "r_min", "r_max", "both_sides", "iron_cm", "is_projective", "efficiency")
 VARIABLES = ("p", "pt", "eta")  # GeV, as reconstructed
 DEVICES = ("tof", "rich", "dedx", "calorimeters", "muon", "preshower")
 
@@ -32,6 +32,10 @@ class Muon(Place):
     iron_cm: Annotated[
         float | None, Field(gt=0, le=1000, description="thickness of the iron at normal incidence [cm]")
     ] = None
+    is_projective: Annotated[
+        bool,
+        Field(description="the iron is thinner where it is crossed at a slant, and iron_cm for all straight tracks"),
+    ] = False
     efficiency: Annotated[float, Field(gt=0, le=1, description="of the chambers, for what comes through the iron")] = (
         1.0
     )

@@ -83,9 +83,9 @@ def test_cards_that_cannot_be(priors, message):
 
 
 def test_devices_that_are_not_there():
-    detector = fastsim.load_detector("alice_its2")
+    detector = fastsim.load_detector("alice_its3")
     options = CombinedPid.Options(name="pid", kind="pid", level="parametric", priors={"pi": 1.0})
-    with pytest.raises(CardError, match=r"no device identifies in alice_its2 \(there are: none\)"):
+    with pytest.raises(CardError, match=r"no device identifies in alice_its3 \(there are: none\)"):
         CombinedPid.from_options(options, detector)
     options = options.model_copy(update={"devices": ["tof"]})
     with pytest.raises(CardError, match="devices: no 'tof'"):

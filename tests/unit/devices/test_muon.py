@@ -129,11 +129,14 @@ def test_look_up():
     batch = batch_of(
         ["mu"] * 6 + ["el"], [1.5, 1.5, 3.0, 50.0, 0.9, 3.0, 3.0], eta=[-0.5, 0.5, 0.5, 0.5, 0.5, 1.2, 0.5]
     )
-    from fastsim.devices.dedx import tracks_of
+    from fastsim.devices.true_tracks import tracks_of
 
     tracks = tracks_of(batch, np.arange(7))
-    found = look_up({"mu": table(probability=values)}, tracks, np.arcsinh(batch[c.RECONSTRUCTED[3]]), np.full(7, 5e3))
+    eta = np.arcsinh(batch[c.RECONSTRUCTED[3]])
+    found, hypotheses = look_up({"mu": table(probability=values)}, tracks, eta, np.zeros(7), np.full(7, 5e3))
     np.testing.assert_allclose(found, [0.1, 0.5, 0.7, 0.7, np.nan, np.nan, 0.0])
+    np.testing.assert_allclose(hypotheses[[0, 1, 2, 3, 6], 1], [0.1, 0.5, 0.7, 0.7, 0.7])  # mu, whatever it is
+    assert not np.delete(hypotheses, 1, axis=1).any()
 
 
 def test_a_detector_with_a_table(tmp_path):
@@ -154,6 +157,8 @@ def test_a_detector_with_a_table(tmp_path):
         mine = np.arange(n) % 4 == k
         assert (probability[mine] == expected).all()
         assert abs(decision[mine].mean() - expected) <= 4.5 * np.sqrt(expected * (1 - expected) / (n / 4))
+    expected = np.log([[1e-6, 0.8, 0.1] + [1e-6] * 6, [1.0, 0.2, 0.9] + [1.0] * 6])
+    np.testing.assert_allclose(column_of(made, "mid_log_likelihood"), expected[1 - decision.astype(int)], atol=1e-12)
     soft = module.apply(batch_of("mu", np.full(5, 1.1)), Streams(1))
     assert not column_of(soft, "mid_is_measured").any()
     assert not column_of(soft, "mid_is_muon").any()
@@ -165,11 +170,16 @@ def test_columns_of_an_absorber():
     made = module.apply(batch, Streams(1))
     assert set(made.columns) == set(module.makes)
     for column, values in made.columns.items():
-        assert (values.dtype, values.shape) == (np.dtype(column.dtype), (4,)), column
+        assert (values.dtype, values.shape) == (np.dtype(column.dtype), (4, *column.shape)), column
     assert column_of(made, "mid_is_measured").tolist() == [True, False, False, True]
     probability = column_of(made, "mid_probability_true")
     assert probability[[0, 3]] == pytest.approx([0.9, 0.0])
     assert np.isnan(probability[[1, 2]]).all()
+    likelihood = column_of(made, "mid_log_likelihood")
+    assert np.isnan(likelihood[[1, 2]]).all()
+    taken = column_of(made, "mid_is_muon")[[0, 3]]
+    np.testing.assert_allclose(likelihood[[0, 3], 1], np.log(np.where(taken, 0.9, 0.1)))
+    np.testing.assert_allclose(likelihood[[0, 3], 0], np.log(np.where(taken, 1e-6, 1.0)))
     assert all(len(v) == 0 for v in module.apply(batch.slice_events(0, 0), Streams(1)).columns.values())
 
 
@@ -190,6 +200,10 @@ def test_preshower():
     probability = column_of(made, "pre_probability_true")
     assert probability[:2] == pytest.approx([0.8 * (1 - np.exp(-1.6 * 0.95)), 0.001])
     assert np.isnan(probability[2:]).all()
+    tagged, likelihood = column_of(made, "pre_is_electron")[:2], column_of(made, "pre_log_likelihood")
+    by_hand = np.tile([probability[0]] + [0.001] * 8, (2, 1))
+    np.testing.assert_allclose(likelihood[:2], np.log(np.where(tagged[:, None], by_hand, 1 - by_hand)))
+    assert np.isnan(likelihood[2:]).all()
     n = 20_000
     tagged = column_of(module.apply(batch_of("el", np.full(n, 1.0)), Streams(1)), "pre_is_electron")
     assert abs(tagged.mean() - probability[0]) < 4.5 * np.sqrt(probability[0] * (1 - probability[0]) / n)

@@ -280,7 +280,6 @@ def test_ao2d_decisions(ttbar, tmp_path):
     """MID and PRES: a row for each measured track."""
     (tmp_path / "detector.toml").write_text(
         (fastsim.resources.find("detectors", "alice3_v2")).read_text()
-        + '[[muon]]\nname = "mid"\nr = 200.0\nhalf_length = 400.0\niron_cm = 70.0\n'
         + '[[preshower]]\nname = "preshower"\neta_max = 1.75\np_min = 0.1\nefficiency = "0.8"\nmistag = "0.01"\n'
     )
     (tmp_path / "card.toml").write_text(

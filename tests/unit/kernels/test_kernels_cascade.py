@@ -13,6 +13,7 @@ from fastsim.kernels.energy_loss import ELECTRON_MASS
 from fastsim.kernels.radiation import PAIR_ENERGIES, pair_rate_1, pair_rates, photon_rate_1
 from fastsim.rng import Streams
 from tests.oracles import (
+    Layers,
     alice3_v2_layers,
     forward_disks,
     hits_on,
@@ -138,6 +139,32 @@ def test_lines_and_helices_cross_the_same_surfaces(origin, tan_lambda):
     assert not math.isnan(k.fly_1(*arguments, total * (1.0 - 1e-9)))
 
 
+def test_disks_in_one_plane_and_turns_of_more_than_a_half_end_no_walk():
+    """A ring behind which another stands at the same z; and an electron that flies inwards and would turn back too late."""
+    position = np.array([10.0, 100.0, 100.0, 120.0])
+    low, high = np.array([-50.0, 5.0, 40.0, 5.0]), np.array([50.0, 39.0, 80.0, 80.0])
+    surfaces = make_surfaces(make_layers([10.0], 0.01))._replace(
+        n_cylinders=1, n_forward=4, position=position, low=low, high=high, x_over_x0=np.full(4, 0.01)
+    )
+    generator = np.random.default_rng(6)
+    for tan_lambda, z in zip(generator.uniform(3.0, 10.0, 500), generator.uniform(-20.0, 20.0, 500), strict=True):
+        assert crossed(surfaces, (0.0, 0.0, z), 0.4, 1e-4, tan_lambda)[-2:] == [1, 3]
+    # from (8, 0) inwards on a circle of radius 5: it is back at r = 10 only behind more than half a turn
+    assert crossed(surfaces, (8.0, 0.0, 98.0), math.pi - 0.6, 0.2, 1.0) == [1]
+
+
+def crossed(surfaces, at, phi, c, tan_lambda):
+    """The surfaces that a helix crosses."""
+    cylinder, disk = k.begin_1(surfaces, *at, tan_lambda)
+    turned, found = 0.0, []
+    while True:
+        i, s, *at, _, cylinder, disk = k.cross_next_1(surfaces, *at, phi, c, tan_lambda, turned, cylinder, disk)
+        if i < 0:
+            return found
+        found.append(int(i))
+        phi, turned = phi + c * s, turned + abs(c) * s
+
+
 def test_electrons_radiate_as_bethe_and_heitler_say():
     """Number of photons: Poisson of PDG 34.29; mean energy left: exp(-t) of it, PDG 34.4 (less what is below the cut)."""
     n, t, energy = 20_000, 0.05, 10.0
@@ -241,6 +268,40 @@ def test_all_lost_before_the_first_layer_is_lost_for_the_fit():
     found = np.zeros(5)
     k.shift_fit(surfaces, make_rules(2.0), 2.0, 0.3, -1.0, 0.0, scratch, found)
     assert found[4] == pytest.approx(-(1.0 / 1.9 - 1.0 / 2.0), rel=2e-3)
+
+
+def test_hits_that_it_does_not_make_any_more_do_not_count():
+    """Left with 2 % of its momentum behind the seventh layer: as in a detector that ends where the electron gets to."""
+    layers = alice3_v2_layers()
+    surfaces, shorter = make_surfaces(layers), make_surfaces(Layers(*(column[:9] for column in layers)))
+    kick = 0.299792458e-2 * 2.0 * (50.0 - 1.0) / 2.0
+    found, expected = np.zeros((2, 5))
+    scratch, short = k.make_scratch(len(surfaces.position)), k.make_scratch(9)
+    scratch.kick[7] = short.kick[7] = kick
+    scratch.reached[9:] = False
+    k.shift_fit(surfaces, make_rules(2.0), 2.0, 0.3, -1.0, 0.0, scratch, found)
+    k.shift_fit(shorter, make_rules(2.0), 2.0, 0.3, -1.0, 0.0, short, expected)
+    assert found == pytest.approx(expected, rel=1e-9)
+    assert expected[4] != 0.0
+    scratch.reached[3:] = False  # too few for a fit
+    found[:] = 0.25
+    k.shift_fit(surfaces, make_rules(2.0), 2.0, 0.3, -1.0, 0.0, scratch, found)
+    assert (found == 0.25).all()
+
+
+def test_electrons_that_lose_nearly_all_keep_tracks_that_can_be():
+    """Their hits end where they curl up, so no fit is further off than hits that are crossed below 60 degrees can tell."""
+    surfaces = make_surfaces(alice3_v2_layers())
+    roots = make_roots(20_000, 11, 2.0, (1.0, 0.2, 0.3))
+    rows, vertices = follow(surfaces, roots, settings(conversions=False), b_z=2.0)
+    left = np.full(20_000, 2.0)
+    last = (rows.pdg == 11) & rows.leaves
+    left[vertices.root[rows.vertex[last]]] = rows.momentum[last, 3]
+    lost_nearly_all = left < 0.02
+    assert lost_nearly_all.sum() >= 10
+    assert np.abs(roots.shift[lost_nearly_all, 4]).max() > 0.5  # such kinks do count, as far as there are hits
+    assert np.abs(roots.shift[:, 2]).max() < 0.5
+    assert np.abs(roots.shift[:, 0]).max() < 1.0
 
 
 def test_no_fit_no_shift():

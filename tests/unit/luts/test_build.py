@@ -103,14 +103,27 @@ def test_key_depends_on_all_physics_and_on_nothing_else(detector):
     different += [
         _changed(detector, tracking={**rules, **change})
         for change in (
-            {"scattering": "no_log"}, {"energy_loss": "none"}, {"straggling": "none"}, {"electrons": "none"},
-            {"electron_scale": 1.25},
+            {"scattering": "no_log"}, {"energy_loss": "none"}, {"straggling": "none"},
             {"min_hits": 5}, {"max_sin_incidence": 0.9}, {"min_radius": 10.0},
             {"occupancy": {"average_rapidity": 0.5}}, {"occupancy": None},
         )
     ]  # fmt: skip
     keys = {key, *(lut_key(other, PION, SMALL) for other in different), lut_key(detector, by_name("ka"), SMALL)}
     assert len(keys) == len(different) + 2
+
+
+def test_radiation_of_electrons_is_nothing_to_the_tables_of_others(detector):
+    rules = detector.tracking.model_dump()
+    others = [
+        _changed(detector, tracking={**rules, **change}) for change in ({"electrons": "none"}, {"electron_scale": 1.25})
+    ]
+    everything = [detector, *others]
+    assert len({lut_key(one, PION, SMALL) for one in everything}) == 1
+    assert len({lut_key(one, by_name("el"), SMALL) for one in everything}) == 3
+    for one in others:
+        np.testing.assert_array_equal(
+            build_lut(one, PION, SMALL).covariance, build_lut(detector, PION, SMALL).covariance
+        )
 
 
 def test_key_depends_on_the_grid(detector):

@@ -9,7 +9,7 @@ import uproot
 
 from fastsim import columns as c
 from fastsim import load_card, simulate, simulate_files
-from fastsim.errors import CardError, PluginError
+from fastsim.errors import CardError, LutError, PluginError
 from fastsim.io.inspect import digest
 from fastsim.kernels import cascade
 from fastsim.module import Made
@@ -17,6 +17,7 @@ from fastsim.pipeline import check, order
 from fastsim.rng import Streams
 from fastsim.run import make_pipeline
 from fastsim.tracking.material import Material
+from tests.commands import run_fastsim
 from tests.hepmc_files import read
 
 CARD = """
@@ -239,3 +240,18 @@ def test_particles_that_were_not_promised_are_refused(batch, card):
     late.makes_particles = False
     with pytest.raises(PluginError, match=r"promised: no particles \(makes_particles is not set\), delivered: some"):
         check(late, batch, Made({}, {}, {}, made.particles))
+
+
+def test_tables_in_a_folder_are_made_by_the_command_that_the_hint_names(tmp_path, ttbar, capsys):
+    path = tmp_path / "card.toml"
+    path.write_text(
+        'extends = "alice3"\n[tracking]\nluts = "luts"\nspecies = ["el"]\ngrid = { n_pt = 8, n_eta = 4, n_dnch = 2 }\n'
+        '[[modules]]\nname = "vertex"\nkind = "vertex"\nlevel = "fit"\n[[modules]]\nname = "material"\nkind = "material"\n'
+    )
+    with pytest.raises(LutError) as caught:
+        next(simulate(ttbar, path, events=(0, 1)))
+    command = caught.value.hint.split("`")[1]
+    assert "--no-radiation" in command
+    done = run_fastsim(capsys, *command.split()[1:], "--species", "el")
+    assert done.code == 0, done.err
+    assert len(next(simulate(ttbar, path, events=(0, 1)))) == 1

@@ -78,7 +78,7 @@ def passes_1(ranges: Ranges, p: float, mass: float, charge: float, thickness: fl
 
 @kernel
 def threshold_1(ranges: Ranges, mass: float, thickness: float) -> tuple[float, float]:
-    """Energy of a particle of unit charge whose mean range is a thickness [g/cm2 of silicon], and its straggling as energy [GeV]."""
+    """Energy [GeV] of a particle of unit charge whose mean range is a thickness [g/cm2 of silicon], and its straggling."""
     low, high = 0, len(ranges.length) - 1
     wanted = thickness / mass
     while high - low > 1:

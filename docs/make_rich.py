@@ -37,6 +37,8 @@ ROWS: list[tuple[str, Rich, str, float, float | None, float, int]] = [
     ("³He 20 GeV", counter(), "he3", 20.0, 0.0, 1e-6, 1),
     ("π 0.65 GeV, 2 T", counter(), "pi", 0.65, 0.0, 2.0, 1),
     ("π 1 GeV, 2 T", counter(), "pi", 1.0, 0.0, 2.0, 1),
+    ("e 0.35 GeV, 2 T (50° to the normal)", counter(), "el", 0.35, 0.0, 2.0, 1),
+    ("e 0.30 GeV, 2 T (64°)", counter(), "el", 0.30, 0.0, 2.0, 1),
     ("π 3 GeV, 2 T, 21 projective tiles", counter(**TILES), "pi", 3.0, None, 2.0, 1),
     ("the same and 36 tiles around", counter(**TILES, n_sectors_phi=36), "pi", 3.0, None, 2.0, 1),
     ("π 1 GeV, 3 % X0 in front", counter(x_over_x0=0.03), "pi", 1.0, 0.0, 1e-6, 1),

@@ -37,7 +37,7 @@ def toy(n_tracks: int, *, is_known: bool) -> tuple[float, float]:
     weight = np.ones((n, 1)) if is_known else np.tile(FRACTIONS, (n, 1))
     offsets = np.arange(n_events + 1) * n_tracks
     times = EventTimes(*(np.empty(n_events) for _ in range(2)), np.empty(n_events, np.int32), np.empty(n), np.empty(n))
-    starts = Starts(start, np.full(start.shape, SIGMA**2), weight)
+    starts = Starts(start, np.full(start.shape, SIGMA**-2), weight)
     find_event_times(offsets, np.arange(n), offsets, starts, 0.0, SPREAD**2, times)
     pulls = (times.time - true) / times.sigma
     right = np.abs(pulls) < 5

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from fastsim.devices.common import CHARGES, MASSES, N_SPECIES
+from fastsim.devices.rich_fit import find_rings, look_around, search_1
 from fastsim.devices.rich_learned import Known, find_known
-from fastsim.devices.rich_photons import Hits, count_photons, crossing_of, emit, find_rings, look_around, search_1
-from fastsim.events import offsets_from_counts
+from fastsim.devices.rich_photons import Hits, crossing_of, light_of_crossing, make_hits
 from fastsim.jit import kernel
 from fastsim.kernels.cherenkov import Blur, Counter, make_blur
-from fastsim.kernels.rings import Rings, Tracks, light_1, make_rings
+from fastsim.kernels.rings import Rings, Tracks, make_rings
 from fastsim.rng import Streams
 
 if TYPE_CHECKING:
@@ -29,16 +29,19 @@ class Sample(NamedTuple):
 
     known: Known
     rings: Rings
-    n_beside: NDArray[np.int64]  # hits in the searched square that are not of the ring
+    n_beside: NDArray[np.int64]  # hits in the searched rectangle that are not of the ring
     tracks: Tracks
     offsets: NDArray[np.int64]
 
 
 def make_tracks(b_z: float, n_events: int, seed: int) -> tuple[Tracks, NDArray[np.int64]]:
-    """Events of PER_EVENT tracks in windows of eta and phi; their density is log-uniform, 0.5 to 200 per unit and rad."""
+    """Events of PER_EVENT tracks in windows of eta and phi; their density is log-uniform, 0.5 to 400 per unit and rad.
+
+    In central Pb-Pb collisions it is 320.
+    """
     generator = np.random.default_rng(seed)
     n = n_events * PER_EVENT
-    density = np.exp(generator.uniform(np.log(0.5), np.log(200.0), n_events))
+    density = np.exp(generator.uniform(np.log(0.5), np.log(400.0), n_events))
     d_eta = np.where(density < 5.0, 3.8, 0.4)
     d_phi = np.minimum(PER_EVENT / (density * d_eta), 2.0 * np.pi)
     middle = np.where(density < 5.0, 0.0, generator.uniform(-1.9, 1.9, n_events))
@@ -68,37 +71,27 @@ def make_tracks(b_z: float, n_events: int, seed: int) -> tuple[Tracks, NDArray[n
 def count_around(
     counter: Counter, blur: Blur, tracks: Tracks, offsets: NDArray[np.int64], hits: Hits, counts: NDArray[np.int64]
 ) -> None:
-    """Numbers of hits (n,) in the square that `find_rings` searches."""
+    """Numbers of hits (n,) in the rectangle that `find_rings` searches."""
     near = np.empty((1, 2))
     for event in range(len(offsets) - 1):
         for i in range(offsets[event], offsets[event + 1]):
-            crossing = crossing_of(counter, blur, tracks, i)
+            crossing = crossing_of(counter, tracks, i)
             if crossing.t_n > 0.0:
-                x, y, half = search_1(counter, blur, crossing, light_1(counter, blur, crossing))
+                window = search_1(counter, blur, crossing, light_of_crossing(counter, blur, crossing))
                 low, high = hits.first[event], hits.first[event + 1]
-                counts[i] = look_around(counter, crossing, hits, low, high, x, y, half, near)
+                counts[i] = look_around(counter, crossing, hits, low, high, window, near)
 
 
 def make_sample(device: Rich, b_z: float, n_events: int, seed: int) -> Sample:
-    """Tracks, their detailed rings (as in `rich_photons.measure`, which keeps its hits to itself), and what is known of them."""
+    """Tracks, their detailed rings (as in `rich_fit.measure`), and what is known of them."""
     counter = device.counter()
     blur = make_blur(counter)
     tracks, offsets = make_tracks(b_z, n_events, seed)
     streams = Streams(seed)
     n = len(tracks.species)
-    counts = np.zeros(n, dtype=np.int64)
-    count_photons(counter, blur, tracks, streams.key("photons"), counts)
-    first = offsets_from_counts(counts)
-    places, tiles = np.empty((first[-1], 2)), np.empty(first[-1], dtype=np.int64)
-    emit(counter, blur, tracks, first, streams.key("photon"), streams.key("track"), places, tiles)
-    event = np.repeat(np.searchsorted(offsets, np.arange(n), side="right") - 1, counts)
-    order = np.lexsort((places[:, 1], places[:, 0], tiles, event))
-    order = order[tiles[order] >= 0]
-    hits = Hits(
-        np.searchsorted(event[order], np.arange(len(offsets))), tiles[order], places[order, 0], places[order, 1]
-    )
+    hits = make_hits(counter, blur, tracks, offsets, streams, "train")
     rings = make_rings(n, N_SPECIES)
-    find_rings(counter, blur, tracks, offsets, hits, streams.key("dark"), rings)
+    find_rings(counter, blur, tracks, offsets, hits, streams.key("train/dark"), rings)
     around = np.zeros(n, dtype=np.int64)
     count_around(counter, blur, tracks, offsets, hits, around)
     beside = around - np.nan_to_num(rings.n_photons).astype(np.int64)

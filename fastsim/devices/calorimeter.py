@@ -23,12 +23,14 @@ from fastsim.devices.clusters import (
     leading_particles,
     make_cells,
     make_clusters,
+    make_links,
     measure_cells,
     measure_clusters,
+    share_cells,
 )
 from fastsim.devices.common import is_measured, of_track
 from fastsim.devices.deposits import ELECTROMAGNETIC, HADRON, Deposits, Sections, Visible, deposit, make_deposits
-from fastsim.devices.energy_flow import Helices, match, neutral_energy
+from fastsim.devices.energy_flow import Helices, Linked, fill_neutral, group_clusters, match
 from fastsim.devices.shower import shower
 from fastsim.devices.visible import NEEDS, families_of, find_visible
 from fastsim.errors import CardError
@@ -142,8 +144,7 @@ class Calorimeters:
         """Deposits, cells, clusters, tracks."""
         rows, visible = find_visible(batch, self._grids, self._sections, self._codes, self._b_z)
         deposits = self._deposits(visible, streams)
-        event_of = np.searchsorted(batch.offsets["particle"], rows, side="right") - 1
-        events = event_of[deposits.particle]
+        events = (np.searchsorted(batch.offsets["particle"], rows, side="right") - 1)[deposits.particle]
         cells, cell_of, cell_offsets = self._cells(batch, deposits, events, streams)
         clusters, offsets = self._clusters(batch, cells, cell_offsets, streams)
         particle, em_fraction = np.zeros(len(clusters.energy), dtype=np.int64), np.zeros(len(clusters.energy))
@@ -195,8 +196,9 @@ class Calorimeters:
         self, batch: EventBatch, cells: Cells, cell_offsets: NDArray[np.int64], streams: Streams
     ) -> tuple[Clusters, NDArray[np.int64]]:
         clusters, offsets = make_clusters(len(cells.energy)), np.zeros(batch.n_events + 1, dtype=np.int64)
-        order = np.lexsort((-cells.energy, np.repeat(np.arange(batch.n_events), np.diff(cell_offsets))))
-        n = find_clusters(cell_offsets, order, self._grids, self._readout, cells, clusters, offsets)
+        links = make_links(len(cells.energy))
+        n = find_clusters(cell_offsets, self._grids, self._readout, cells, links, clusters, offsets)
+        share_cells(self._readout, links, cells)
         clusters = Clusters._make(array[:n] for array in clusters)
         key = streams.key(f"{self.name}/time")
         measure_clusters(offsets, cell_offsets, batch[c.EVENT_ID], self._grids, self._readout, key, cells, clusters)
@@ -214,35 +216,38 @@ class Calorimeters:
 
     def _tracks(self, batch: EventBatch, clusters: Clusters, offsets: NDArray[np.int64]) -> Columns:
         """Links between tracks and clusters, and what they tell of both."""
-        is_used = batch[c.IS_RECONSTRUCTED]
-        parameters = np.stack([batch[column] for column in c.RECONSTRUCTED], axis=1)
-        cluster_of = np.full((len(is_used), 2), -1, dtype=np.int64)
-        track_of, distance = np.full(len(clusters.energy), -1, dtype=np.int64), np.full(len(clusters.energy), math.nan)
+        n, n_clusters = batch.n_rows("track"), len(clusters.energy)
+        linked = Linked(
+            np.full((n, 2), -1, dtype=np.int64), np.full(n_clusters, -1, dtype=np.int64), np.full(n_clusters, math.nan)
+        )
         match(
             batch.offsets["track"], offsets, self._grids, self._sections.is_hcal, self._b_z, self._options.match_cells,
-            Helices(parameters, batch[c.PT], batch[c.CHARGE], is_used), clusters.calorimeter, clusters.place, cluster_of,
-            track_of, distance,
+            Helices._make(batch[column] for column in (*c.RECONSTRUCTED[:4], c.PT, c.CHARGE, c.IS_RECONSTRUCTED)),
+            clusters.calorimeter, clusters.place, linked,
         )  # fmt: skip
-        p = batch[c.PT] * np.hypot(1.0, parameters[:, 3])
-        energy = np.hypot(p, PION_MASS)
-        relative2 = batch[c.COV_PACKED][:, CURVATURE_VARIANCE] / parameters[:, 4] ** 2
-        is_hcal = self._sections.is_hcal[clusters.calorimeter]
-        neutral = neutral_energy(
-            cluster_of, energy, relative2 * p**2, clusters.energy, clusters.sigma, is_hcal, self._options.significance
-        )
+        rows = np.flatnonzero((linked.cluster_of >= 0).any(axis=1))
+        cluster_of = linked.cluster_of[rows]
+        p = batch[c.PT][rows] * np.hypot(1.0, batch[c.RECONSTRUCTED[3]][rows])
+        relative2 = batch[c.COV_PACKED][rows, CURVATURE_VARIANCE] / batch[c.RECONSTRUCTED[4]][rows] ** 2
+        neutral = np.empty(n_clusters)
+        fill_neutral(
+            cluster_of, group_clusters(cluster_of, n_clusters), np.hypot(p, PION_MASS), relative2 * p**2, clusters.energy,
+            clusters.sigma, self._sections.is_hcal[clusters.calorimeter], self._options.significance, neutral,
+        )  # fmt: skip
         first_track = batch.offsets["track"][np.repeat(np.arange(batch.n_events), np.diff(offsets))]
         made: Columns = {
-            c.CLUSTER_TRACK: np.where(track_of >= 0, track_of - first_track, -1).astype(np.int32),
-            c.CLUSTER_DISTANCE: distance,
+            c.CLUSTER_TRACK: np.where(linked.track_of >= 0, linked.track_of - first_track, -1).astype(np.int32),
+            c.CLUSTER_DISTANCE: linked.distance,
             c.CLUSTER_NEUTRAL: neutral,
         }
         for k, (mask, of_energy, e_over_p) in enumerate(self._of_tracks):
             cluster = cluster_of[:, int(self._sections.is_hcal[k])]
-            made[mask] = cluster >= 0
-            made[mask][made[mask]] = clusters.calorimeter[cluster[made[mask]]] == k
-            made[of_energy] = np.full(len(p), math.nan)
-            made[of_energy][made[mask]] = clusters.energy[cluster[made[mask]]]
-            made[e_over_p] = made[of_energy] / p
+            mine = (cluster >= 0) & (clusters.calorimeter[cluster] == k)
+            energy = clusters.energy[cluster[mine]]
+            made[mask], made[of_energy], made[e_over_p] = np.zeros(n, dtype=np.bool_), *np.full((2, n), math.nan)
+            made[mask][rows[mine]] = True
+            made[of_energy][rows[mine]] = energy
+            made[e_over_p][rows[mine]] = energy / p[mine]
         return made
 
     def _towers(

@@ -12,7 +12,7 @@ import numpy as np
 
 from fastsim.devices.deposits import Deposits, project_1
 from fastsim.jit import kernel
-from fastsim.kernels.cells import FIRST, Grids, neighbour_1, slot_1
+from fastsim.kernels.cells import FIRST, IS_DISK, KIND, N_1, N_2, POSITION, Grids, at_indices_1, indices_1, slot_1
 from fastsim.rng import Key, normals_1
 
 if TYPE_CHECKING:
@@ -82,9 +82,9 @@ def make_clusters(n: int) -> Clusters:
 
 @kernel
 def table_size_1(n: int) -> int:
-    """A power of two, at least twice as much as `n`."""
+    """A power of two, at least four times as much as `n`: most slots that are looked at are empty."""
     size = 16
-    while size < 2 * n:
+    while size < 4 * n:
         size *= 2
     return size
 
@@ -103,40 +103,47 @@ def gather(
     energies, and places and times weighted by them.
     """
     n = 0
+    calorimeter, number, em, had, _, place, time, _, _ = cells
+    _, own_calorimeter, own_number, own_em, own_had, own_place, own_time = deposits
     for event in range(len(offsets) - 1):
         cell_offsets[event] = n
         slots = np.full(table_size_1(offsets[event + 1] - offsets[event]), -1, dtype=np.int64)
         for i in range(offsets[event], offsets[event + 1]):
-            at = slot_1(slots, cells.cell, deposits.cell[i])
+            at = slot_1(slots, number, own_number[i])
             if slots[at] < 0:
                 slots[at] = n
-                cells.cell[n] = deposits.cell[i]
-                cells.calorimeter[n] = deposits.calorimeter[i]
+                number[n] = own_number[i]
+                calorimeter[n] = own_calorimeter[i]
                 n += 1
             row = slots[at]
-            energy = deposits.em[i] + deposits.had[i]
+            energy = own_em[i] + own_had[i]
             cell_of[i] = row
-            cells.em[row] += deposits.em[i]
-            cells.had[row] += deposits.had[i]
-            cells.time[row] += energy * deposits.time[i]
+            em[row] += own_em[i]
+            had[row] += own_had[i]
+            time[row] += energy * own_time[i]
             for axis in range(3):
-                cells.place[row, axis] += energy * deposits.place[i, axis]
+                place[row, axis] += energy * own_place[i, axis]
         for row in range(cell_offsets[event], n):
-            energy = cells.em[row] + cells.had[row]
-            cells.time[row] /= energy
+            energy = em[row] + had[row]
+            time[row] /= energy
             for axis in range(3):
-                cells.place[row, axis] /= energy
+                place[row, axis] /= energy
     cell_offsets[-1] = n
     return n
 
 
 @kernel
-def variances_1(resolution: NDArray[np.float64], energy: float, eta: float) -> tuple[float, float]:
-    """Variance [GeV^2] of an energy [GeV] by noise, and by what grows with energy."""
-    growth = 1.0 + resolution[3] * eta * eta
-    noise = growth * resolution[0]
-    constant = resolution[2] * energy
-    return noise * noise, growth * growth * (resolution[1] * resolution[1] * energy + constant * constant)
+def variances_1(
+    resolution: NDArray[np.float64], k: int, kind: int, energy: float, x: float, y: float, z: float
+) -> tuple[float, float]:
+    """Variance [GeV^2] of an energy [GeV] at a place by noise, and by what grows with energy; `kind`: 1 if it is hadronic."""
+    growth = 1.0
+    if resolution[k, kind, 3] > 0.0:
+        eta = math.asinh(z / math.sqrt(x * x + y * y))
+        growth += resolution[k, kind, 3] * eta * eta
+    noise = growth * resolution[k, kind, 0]
+    stochastic, constant = resolution[k, kind, 1], resolution[k, kind, 2] * energy
+    return noise * noise, growth * growth * (stochastic * stochastic * energy + constant * constant)
 
 
 @kernel
@@ -156,111 +163,135 @@ def measure_cells(
     offsets: NDArray[np.int64], event_id: NDArray[np.uint64], grids: Grids, readout: Readout, key: Key, cells: Cells
 ) -> None:
     """Fill the measured energies, 0 below the threshold; the draw belongs to the event and the cell."""
+    number, resolution, thresholds = grids.number, readout.resolution, readout.thresholds
+    calorimeter, numbers, em, had, energy, place, _, _, _ = cells
     for event in range(len(offsets) - 1):
         for row in range(offsets[event], offsets[event + 1]):
-            k = cells.calorimeter[row]
-            eta = math.asinh(cells.place[row, 2] / math.hypot(cells.place[row, 0], cells.place[row, 1]))
-            em_noise2, em2 = variances_1(readout.resolution[k, 0], cells.em[row], eta)
-            had_noise2, had2 = variances_1(readout.resolution[k, 1], cells.had[row], eta)
-            noise2 = had_noise2 if cells.em[row] == 0.0 else em_noise2
-            first, second = normals_1(k, cells.cell[row] - grids.number[k, FIRST], event_id[event], key.k0, key.k1)
-            measured = smear_1(cells.em[row] + cells.had[row], noise2, em2 + had2, first, second)
-            cells.energy[row] = measured if measured >= readout.thresholds[k, 0] else 0.0
+            k = calorimeter[row]
+            em_noise2, em2 = variances_1(resolution, k, 0, em[row], place[row, 0], place[row, 1], place[row, 2])
+            had_noise2, had2 = variances_1(resolution, k, 1, had[row], place[row, 0], place[row, 1], place[row, 2])
+            noise2 = had_noise2 if em[row] == 0.0 else em_noise2
+            first, second = normals_1(k, numbers[row] - number[k, FIRST], event_id[event], key.k0, key.k1)
+            measured = smear_1(em[row] + had[row], noise2, em2 + had2, first, second)
+            energy[row] = measured if measured >= thresholds[k, 0] else 0.0
+
+
+class Links(NamedTuple):
+    """Cells (n,) and the eight around each: `around` (n, 8) their rows, -1 behind the last; `highest` (n,) that of most energy.
+
+    That may be the cell itself: then it is a maximum, and `own` (n,) is its cluster, -1 for none.
+    """
+
+    around: NDArray[np.int64]
+    highest: NDArray[np.int64]
+    own: NDArray[np.int64]
+
+
+def make_links(n: int) -> Links:
+    """Room for `n` cells."""
+    return Links(np.empty((n, 8), dtype=np.int64), np.full(n, -1, dtype=np.int64), np.full(n, -1, dtype=np.int64))
 
 
 @kernel
 def find_clusters(
-    offsets: NDArray[np.int64], order: NDArray[np.int64], grids: Grids, readout: Readout, cells: Cells, clusters: Clusters,
+    offsets: NDArray[np.int64], grids: Grids, readout: Readout, cells: Cells, links: Links, clusters: Clusters,
     cluster_offsets: NDArray[np.int64],
 ) -> int:  # fmt: skip
-    """Make clusters around cells that are higher than their eight neighbours; returns how many there are.
-
-    `order` (n_cells,): rows of cells, the highest of an event first. A cell beside several maxima is shared among them by
-    E_max exp(-2.5 d / R_M), as BaBar's (Nucl. Instrum. Meth. A479 (2002) 1); one further away goes with its highest neighbour,
-    and is lost if that leads to no maximum above the seed threshold.
-    """
+    """Make clusters around cells that are higher than their eight neighbours; returns how many there are. Fills `links`."""
+    number, thresholds = grids.number, readout.thresholds
+    calorimeter, numbers, _, _, energy, _, _, _, _ = cells
+    around, highest, own = links
+    cluster_calorimeter, seed, _, _, _, _, _ = clusters
     n = 0
     for event in range(len(offsets) - 1):
         begin, end = offsets[event], offsets[event + 1]
         cluster_offsets[event] = n
         slots = np.full(table_size_1(end - begin), -1, dtype=np.int64)
-        around = np.full((end - begin, 8), -1, dtype=np.int64)
-        highest = np.full(end - begin, -1, dtype=np.int64)
-        own = np.full(end - begin, -1, dtype=np.int64)  # the cluster that a cell is the maximum of
         for row in range(begin, end):
-            if cells.energy[row] > 0.0:
-                slots[slot_1(slots, cells.cell, cells.cell[row])] = row
+            if energy[row] > 0.0:
+                slots[slot_1(slots, numbers, numbers[row])] = row
         for row in range(begin, end):
-            if cells.energy[row] <= 0.0:
+            if energy[row] <= 0.0:
                 continue
-            k = cells.calorimeter[row]
+            k = calorimeter[row]
+            kind, n_1, n_2, first = number[k, KIND], number[k, N_1], number[k, N_2], number[k, FIRST]
+            i, j, side = indices_1(kind, n_1, n_2, numbers[row] - first)
             best = row
             m = 0
-            for d_1 in range(-1, 2):
-                for d_2 in range(-1, 2):
-                    cell = neighbour_1(grids, k, cells.cell[row], d_1, d_2)
-                    other = slots[slot_1(slots, cells.cell, cell)] if cell >= 0 else -1
-                    if other < 0 or other == row:
-                        continue
-                    around[row - begin, m] = other
-                    m += 1
-                    if cells.energy[other] > cells.energy[best] or (
-                        cells.energy[other] == cells.energy[best] and cells.cell[other] < cells.cell[best]
-                    ):
-                        best = other
-            highest[row - begin] = best
-            if best == row and cells.energy[row] >= readout.thresholds[k, 1]:
-                own[row - begin] = n
-                clusters.seed[n] = row
-                clusters.calorimeter[n] = k
+            for d in range(9):
+                cell = at_indices_1(kind, n_1, n_2, i + d // 3 - 1, j + d % 3 - 1, side)
+                other = slots[slot_1(slots, numbers, first + cell)] if cell >= 0 else -1
+                if other < 0 or other == row:
+                    continue
+                around[row, m] = other
+                m += 1
+                if energy[other] > energy[best] or (energy[other] == energy[best] and numbers[other] < numbers[best]):
+                    best = other
+            if m < 8:
+                around[row, m] = -1
+            highest[row] = best
+            if best == row and energy[row] >= thresholds[k, 1]:
+                own[row] = n
+                seed[n] = row
+                cluster_calorimeter[n] = k
                 n += 1
-        for place in range(begin, end):
-            row = order[place]
-            if cells.energy[row] <= 0.0:
-                break
-            if own[row - begin] >= 0:
-                cells.owner[row, 0] = own[row - begin]
-                cells.share[row, 0] = 1.0
-            else:
-                share_cell(readout, begin, row, around[row - begin], highest[row - begin], own, cells)
     cluster_offsets[-1] = n
     return n
 
 
 @kernel
-def share_cell(
-    readout: Readout,
-    begin: int,
-    row: int,
-    around: NDArray[np.int64],
-    highest: int,
-    own: NDArray[np.int64],
-    cells: Cells,
-) -> None:
-    """Fill owners and shares of a cell that is no maximum; its higher neighbours have theirs."""
-    total = 0.0
-    m = 0
-    for other in around:
-        if other < 0 or own[other - begin] < 0:
+def share_cells(readout: Readout, links: Links, cells: Cells) -> None:
+    """Fill owners and shares of all cells.
+
+    A cell beside several maxima is shared among them by E_max exp(-2.5 d / R_M), as BaBar's (Nucl. Instrum. Meth. A479 (2002) 1);
+    one further away goes with its highest neighbour, and is lost if that leads to no maximum above the seed threshold.
+    """
+    share_length = readout.share_length
+    calorimeter, _, _, _, energy, place, _, owner, share = cells
+    around, highest, own = links
+    far = 0
+    for row in range(len(energy)):
+        if own[row] >= 0:
+            owner[row, 0] = own[row]
+            share[row, 0] = 1.0
             continue
-        d2 = 0.0
-        for axis in range(3):
-            d2 += (cells.place[row, axis] - cells.place[other, axis]) ** 2
-        weight = cells.energy[other] * math.exp(-math.sqrt(d2) / readout.share_length[cells.calorimeter[row]])
-        if m < MOST_SHARED:
-            cells.owner[row, m] = own[other - begin]
-            cells.share[row, m] = weight
-            total += weight
+        if highest[row] < 0 or highest[row] == row:
+            continue
+        total = 0.0
+        m = 0
+        for other in around[row]:
+            if other < 0 or m == MOST_SHARED:
+                break
+            if own[other] < 0:
+                continue
+            dx, dy, dz = (
+                place[row, 0] - place[other, 0], place[row, 1] - place[other, 1], place[row, 2] - place[other, 2],
+            )  # fmt: skip
+            distance = math.sqrt(dx * dx + dy * dy + dz * dz)
+            owner[row, m] = own[other]
+            share[row, m] = energy[other] * math.exp(-distance / share_length[calorimeter[row]])
+            total += share[row, m]
             m += 1
-    if m == 0 and highest != row and cells.owner[highest, 0] >= 0:
-        best = 0
-        for j in range(1, MOST_SHARED):
-            if cells.share[highest, j] > cells.share[highest, best]:
-                best = j
-        cells.owner[row, 0] = cells.owner[highest, best]
-        cells.share[row, 0] = 1.0
-    for j in range(m):
-        cells.share[row, j] /= total
+        for j in range(m):
+            share[row, j] /= total
+        far += m == 0
+    while far > 0:  # each round, those next to where the last has been
+        left = 0
+        for row in range(len(energy)):
+            up = highest[row]
+            if up < 0 or up == row or owner[row, 0] >= 0:
+                continue
+            if owner[up, 0] < 0:
+                left += 1
+                continue
+            best = 0
+            for j in range(1, MOST_SHARED):
+                best = j if share[up, j] > share[up, best] else best
+            owner[row, 0] = owner[up, best]
+            share[row, 0] = 1.0
+        if left == far:
+            break
+        far = left
 
 
 @kernel
@@ -272,45 +303,48 @@ def measure_clusters(
 
     Place: weighted by energy, or by max(0, w0 + ln(E_cell / E)) (T. C. Awes et al., Nucl. Instrum. Meth. A311 (1992) 130).
     """
-    for event in range(len(offsets) - 1):
-        for row in range(cell_offsets[event], cell_offsets[event + 1]):
-            for j in range(MOST_SHARED):
-                i = cells.owner[row, j]
-                if i < 0:
-                    break
-                energy = cells.share[row, j] * cells.energy[row]
-                clusters.energy[i] += energy
-                clusters.time[i] += energy * cells.time[row]
-                clusters.n_cells[i] += cells.share[row, j] >= 0.5
-        weights = np.zeros(offsets[event + 1] - offsets[event])
-        for row in range(cell_offsets[event], cell_offsets[event + 1]):
-            for j in range(MOST_SHARED):
-                i = cells.owner[row, j]
-                if i < 0:
-                    break
-                weight = cells.share[row, j] * cells.energy[row]
-                if readout.log_weight > 0.0:
-                    weight = max(0.0, readout.log_weight + math.log(weight / clusters.energy[i]))
-                weights[i - offsets[event]] += weight
-                for axis in range(3):
-                    clusters.place[i, axis] += weight * cells.place[row, axis]
-        for i in range(offsets[event], offsets[event + 1]):
-            k = clusters.calorimeter[i]
-            place = clusters.place[i]
+    is_hcal, resolution, _, time, _, log_weight = readout
+    _, cell_numbers, _, _, cell_energy, cell_place, cell_time, owner, share = cells
+    calorimeter, seed, n_cells, energies, sigma, place, times = clusters
+    places, first = grids.place, grids.number[:, FIRST]
+    weights = np.zeros(len(energies))
+    for row in range(cell_offsets[-1]):
+        for j in range(MOST_SHARED):
+            i = owner[row, j]
+            if i < 0:
+                break
+            energy = share[row, j] * cell_energy[row]
+            energies[i] += energy
+            times[i] += energy * cell_time[row]
+            n_cells[i] += share[row, j] >= 0.5
+    for row in range(cell_offsets[-1]):
+        for j in range(MOST_SHARED):
+            i = owner[row, j]
+            if i < 0:
+                break
+            weight = share[row, j] * cell_energy[row]
+            if log_weight > 0.0:
+                weight = max(0.0, log_weight + math.log(weight / energies[i]))
+            weights[i] += weight
             for axis in range(3):
-                place[axis] /= weights[i - offsets[event]]
-            place[0], place[1], place[2] = project_1(grids, k, place[0], place[1], place[2])
-            energy = clusters.energy[i]
-            eta = math.asinh(place[2] / math.hypot(place[0], place[1]))
-            noise2, sigma2 = variances_1(readout.resolution[k, 1 if readout.is_hcal[k] else 0], energy, eta)
-            clusters.sigma[i] = math.sqrt(noise2 + sigma2)
-            if readout.time[k, 0] < 0.0:
-                clusters.time[i] = math.nan
+                place[i, axis] += weight * cell_place[row, axis]
+    for event in range(len(offsets) - 1):
+        for i in range(offsets[event], offsets[event + 1]):
+            k = calorimeter[i]
+            energy = energies[i]
+            x, y, z = project_1(
+                places[k, IS_DISK] > 0.0, places[k, POSITION], place[i, 0] / weights[i], place[i, 1] / weights[i],
+                place[i, 2] / weights[i],
+            )  # fmt: skip
+            place[i, 0], place[i, 1], place[i, 2] = x, y, z
+            noise2, sigma2 = variances_1(resolution, k, 1 if is_hcal[k] else 0, energy, x, y, z)
+            sigma[i] = math.sqrt(noise2 + sigma2)
+            if time[k, 0] < 0.0:
+                times[i] = math.nan
                 continue
-            cell = cells.cell[clusters.seed[i]] - grids.number[k, FIRST]
-            normal, _ = normals_1(k, cell, event_id[event], key.k0, key.k1)
-            sigma = math.sqrt(readout.time[k, 0] ** 2 + readout.time[k, 1] ** 2 / energy)
-            clusters.time[i] = clusters.time[i] / energy + sigma * normal
+            normal, _ = normals_1(k, cell_numbers[seed[i]] - first[k], event_id[event], key.k0, key.k1)
+            resolution2 = time[k, 0] * time[k, 0] + time[k, 1] * time[k, 1] / energy
+            times[i] = times[i] / energy + math.sqrt(resolution2) * normal
 
 
 @kernel

@@ -6,14 +6,18 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 import numpy as np
 
+from fastsim import columns as c
 from fastsim.columns import Column
 from fastsim.errors import CardError
+from fastsim.jit import kernel
 from fastsim.species import SPECIES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
+
+    from fastsim.events import EventBatch
 
 
 class Named(Protocol):
@@ -68,3 +72,36 @@ def chosen(module: str, kind: str, devices: Sequence[D], names: Sequence[str] | 
     if missing:
         raise CardError([f"module {module!r}: devices: no [[{kind}]] called {missing[0]!r} (there are: {there})"])
     return [device for device in devices if names is None or device.name in names]
+
+
+def origins(batch: EventBatch, particles: NDArray[np.int64], events: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Where and when some particles (rows (n,), with their events) were produced (n, 4) [cm, cm, cm, ns].
+
+    As `events.production_points`, which is for all particles.
+    """
+    points = np.empty((len(particles), 4))
+    x, y, z, t = (batch[column] for column in c.VERTEX_POSITION)
+    event_x, event_y, event_z, event_t = (batch[column] for column in c.VERTEX_TRUE)
+    _fill_origins(
+        particles, events, batch.offsets["vertex"], batch[c.PRODUCTION_VERTEX], x, y, z, t, event_x, event_y, event_z, event_t,
+        points,
+    )  # fmt: skip
+    return points
+
+
+@kernel
+def _fill_origins(
+    particles: NDArray[np.int64], events: NDArray[np.int64], vertices: NDArray[np.int64], production_vertex: NDArray[np.int32],
+    x: NDArray[np.float64], y: NDArray[np.float64], z: NDArray[np.float64], t: NDArray[np.float64],
+    event_x: NDArray[np.float64], event_y: NDArray[np.float64], event_z: NDArray[np.float64], event_t: NDArray[np.float64],
+    points: NDArray[np.float64],
+) -> None:  # fmt: skip
+    for i in range(len(particles)):
+        event = events[i]
+        local = production_vertex[particles[i]]
+        if local >= 0:
+            vertex = vertices[event] + local
+            points[i, 0], points[i, 1], points[i, 2], points[i, 3] = x[vertex], y[vertex], z[vertex], t[vertex]
+        else:
+            points[i, 0], points[i, 1] = event_x[event], event_y[event]
+            points[i, 2], points[i, 3] = event_z[event], event_t[event]

@@ -158,82 +158,76 @@ def deposit(grids: Grids, sections: Sections, visible: Visible, b_z: float, key:
     hadrons is that of their mean electromagnetic share. Muons leave the energy of a minimum-ionising particle in each.
     """
     n = 0
-    most = np.zeros(sections.fraction.shape[1])  # shares that ECALs take at most
+    places = grids.place
+    is_hcal, fraction, mip, e_over_h, position, _, _ = sections
+    event_id, particle_index, points, p, energies, seen, charges, family, group, is_baryon, all_ends = visible
+    particle, calorimeter, cells, em, had, place, time = deposits
+    most = np.zeros(fraction.shape[1])  # shares that ECALs take at most
     most_mip = 0.0
-    for k in range(len(sections.is_hcal)):
-        if not sections.is_hcal[k]:
-            most_mip = max(most_mip, sections.mip[k])
-            for group in range(len(most)):
-                most[group] = max(most[group], sections.fraction[k, group])
-    for i in range(len(visible.energy)):
-        x, y, z, t = visible.points[i, 0], visible.points[i, 1], visible.points[i, 2], visible.points[i, 3]
-        left = visible.seen[i]
-        ends = visible.ends[i]
+    is_there = np.zeros(2, dtype=np.bool_)
+    for k in range(len(is_hcal)):
+        is_there[int(is_hcal[k])] = True
+        if not is_hcal[k]:
+            most_mip = max(most_mip, mip[k])
+            for one in range(len(most)):
+                most[one] = max(most[one], fraction[k, one])
+    for i in range(len(energies)):
+        left = seen[i] if family[i] != INVISIBLE else 0.0
+        ends = all_ends[i]
         for section in range(2):
             if left <= 0.0:
                 break
-            is_mip = visible.charge[i] != 0 and most_mip > 0.0
-            if section == 0 and most[visible.group[i]] == 0.0 and not is_mip and ends == math.inf:
-                continue  # for speed: no ECAL takes anything
+            is_mip = charges[i] != 0 and most_mip > 0.0
+            if not is_there[section] or (section == 0 and most[group[i]] == 0.0 and not is_mip and ends == math.inf):
+                continue  # for speed: nothing takes anything
             at = arrive_1(
-                grids.place, sections.is_hcal, section, b_z, x, y, z, t, visible.p[i, 0], visible.p[i, 1], visible.p[i, 2],
-                visible.energy[i], float(visible.charge[i]), ends,
+                places, is_hcal, section, b_z, points[i, 0], points[i, 1], points[i, 2], points[i, 3], p[i, 0], p[i, 1],
+                p[i, 2], energies[i], float(charges[i]), ends,
             )  # fmt: skip
             k = at.calorimeter
             if k < 0:
                 continue
             ends = math.inf  # the ECAL's material comes first
-            energy = left if section == 1 else visible.seen[i] * sections.fraction[k, visible.group[i]]
-            if visible.family[i] == MIP:
-                energy = min(left, sections.mip[k])
-            elif visible.family[i] == HADRON and visible.charge[i] != 0:
-                energy = min(left, max(energy, sections.mip[k]))
+            energy = left if section == 1 else seen[i] * fraction[k, group[i]]
+            if family[i] == MIP:
+                energy = min(left, mip[k])
+            elif family[i] == HADRON and charges[i] != 0:
+                energy = min(left, max(energy, mip[k]))
             left -= energy
             if energy <= 0.0:
                 continue
-            if visible.family[i] == ELECTROMAGNETIC:
-                deposits.em[n] = energy
-                deposits.had[n] = 0.0
+            em[n] = energy if family[i] == ELECTROMAGNETIC else 0.0
+            had[n] = 0.0 if family[i] == ELECTROMAGNETIC else energy
+            if family[i] == HADRON and e_over_h[k] != 1.0:
+                had[n] *= response_1(seen[i], is_baryon[i], e_over_h[k])
+            particle[n] = i
+            calorimeter[n] = k
+            cells[n] = cell_1(grids, k, at.x, at.y, at.z)
+            time[n] = at.time
+            constant = position[k, 0]
+            if constant < 0.0:
+                place[n, 0], place[n, 1], place[n, 2] = centre_1(grids, k, cells[n])
             else:
-                share = response_1(visible.seen[i], visible.is_baryon[i], sections.e_over_h[k])
-                deposits.em[n] = 0.0
-                deposits.had[n] = energy * (share if visible.family[i] == HADRON else 1.0)
-            deposits.particle[n] = i
-            deposits.calorimeter[n] = k
-            deposits.cell[n] = cell_1(grids, k, at.x, at.y, at.z)
-            deposits.time[n] = at.time
-            measure_place_1(
-                grids, sections, k, deposits.cell[n], at, energy, section, visible.particle_index[i], visible.event_id[i], key,
-                deposits.place[n],
-            )  # fmt: skip
+                sigma = math.sqrt(constant * constant + position[k, 1] * position[k, 1] / energy)
+                first, second = normals_1(section, particle_index[i], event_id[i], key.k0, key.k1)
+                place[n, 0], place[n, 1], place[n, 2] = along_surface_1(
+                    places[k, IS_DISK] > 0.0, places[k, POSITION], at, sigma * first, sigma * second
+                )
             n += 1
     return n
 
 
 @kernel
-def measure_place_1(
-    grids: Grids, sections: Sections, k: int, cell: int, at: Arrival, energy: float, draw: int, particle_index: int,
-    event_id: np.uint64, key: Key, place: NDArray[np.float64],
-) -> None:  # fmt: skip
-    """Fill the measured impact point [cm]: the centre of the cell, or the true one smeared along the surface."""
-    constant = sections.position[k, 0]
-    if constant < 0.0:
-        place[0], place[1], place[2] = centre_1(grids, k, cell)
-        return
-    sigma = math.sqrt(constant * constant + sections.position[k, 1] * sections.position[k, 1] / energy)
-    first, second = normals_1(draw, particle_index, event_id, key.k0, key.k1)
-    if grids.place[k, IS_DISK] > 0.0:
-        place[0] = at.x + sigma * first
-        place[1] = at.y + sigma * second
-        place[2] = at.z
-        return
-    r = grids.place[k, POSITION]
-    angle = sigma * first / r
+def along_surface_1(
+    is_disk: bool, position: float, at: Arrival, first: float, second: float
+) -> tuple[float, float, float]:
+    """A point of a surface (of a barrel of this radius, or a disk), moved along it by two lengths [cm]."""
+    if is_disk:
+        return at.x + first, at.y + second, at.z
+    angle = first / position
     cos_angle = math.cos(angle)
     sin_angle = math.sin(angle)
-    place[0] = at.x * cos_angle - at.y * sin_angle
-    place[1] = at.y * cos_angle + at.x * sin_angle
-    place[2] = at.z + sigma * second
+    return at.x * cos_angle - at.y * sin_angle, at.y * cos_angle + at.x * sin_angle, at.z + second
 
 
 @kernel
@@ -250,9 +244,9 @@ def reaches(grids: Grids, sections: Sections, visible: Visible, b_z: float, reac
 
 
 @kernel
-def project_1(grids: Grids, k: int, x: float, y: float, z: float) -> tuple[float, float, float]:
-    """A mean of points on the surface of calorimeter `k`, brought back onto it [cm]."""
-    if grids.place[k, IS_DISK] > 0.0:
+def project_1(is_disk: bool, position: float, x: float, y: float, z: float) -> tuple[float, float, float]:
+    """A mean of points on a surface (of a barrel of this radius, or a disk), brought back onto it [cm]."""
+    if is_disk:
         return x, y, z
-    scale = grids.place[k, POSITION] / math.sqrt(x * x + y * y)
+    scale = position / math.sqrt(x * x + y * y)
     return x * scale, y * scale, z

@@ -32,10 +32,10 @@ _FLOOR = math.exp(-0.5 * CHI2_CUT)
 
 
 class Starts(NamedTuple):
-    """What tracks say of the start time under each hypothesis: time [ns], variance [ns^2] and weight, (n, n hypotheses)."""
+    """What tracks say of the start time under each hypothesis: time [ns], 1 / variance [1/ns^2], weight; (n, n hypotheses)."""
 
     time: NDArray[np.float64]
-    variance: NDArray[np.float64]
+    precision: NDArray[np.float64]
     weight: NDArray[np.float64]
 
 
@@ -50,39 +50,55 @@ class EventTimes(NamedTuple):
 
 
 @kernel
-def look_1(
-    t: float, used: NDArray[np.int64], first: int, end: int, stride: int, starts: Starts, mean: float, variance: float
-) -> tuple[float, float, float, float]:  # fmt: skip
-    """Logarithm of the density at a start time t [ns], its first and minus its second derivative, and the summed weights.
+def log_density_1(t: float, first: int, end: int, stride: int, starts: Starts, mean: float, variance: float) -> float:
+    """Logarithm of the density at a start time t [ns] of the tracks `first:end:stride`, and of a Gaussian.
 
-    Of the tracks `used[first:end:stride]` and a Gaussian of this mean [ns] and variance [ns^2]. The first derivative over the
-    weights is the step of the method of expectation and maximisation.
+    Not more than some fifty tracks: their product must not underflow.
     """
+    time, precision, weight = starts
+    product = 1.0
+    for k in range(first, end, stride):
+        total = _FLOOR
+        for h in range(time.shape[1]):
+            away = time[k, h] - t
+            chi2 = away * away * precision[k, h]
+            if chi2 < FAR:
+                total += weight[k, h] * math.exp(-0.5 * chi2)
+        product *= total
+    return math.log(product) - 0.5 * (mean - t) * (mean - t) / variance
+
+
+@kernel
+def slopes_1(
+    t: float, first: int, end: int, stride: int, starts: Starts, mean: float, variance: float
+) -> tuple[float, float, float]:
+    """The derivative of `log_density_1`, minus the second one, and the summed weights.
+
+    The first over the weights is the step of the method of expectation and maximisation.
+    """
+    time, precision, weight = starts
     weights = information = 1.0 / variance
     slope = (mean - t) * weights
-    log = -0.5 * (mean - t) * slope
     for k in range(first, end, stride):
-        i = used[k]
         total = _FLOOR
         a = b = w = 0.0
-        for h in range(starts.time.shape[1]):
-            away = starts.time[i, h] - t
-            inverse = 1.0 / starts.variance[i, h]
+        for h in range(time.shape[1]):
+            away = time[k, h] - t
+            inverse = precision[k, h]
             chi2 = away * away * inverse
-            if chi2 > FAR:
-                continue
-            density = starts.weight[i, h] * math.exp(-0.5 * chi2)
-            total += density
-            a += density * away * inverse
-            b += density * chi2 * inverse
-            w += density * inverse
-        a /= total
-        w /= total
-        log += math.log(total)
+            if chi2 < FAR:
+                density = weight[k, h] * math.exp(-0.5 * chi2)
+                total += density
+                density *= inverse
+                a += density * away
+                b += density * chi2
+                w += density
+        one = 1.0 / total
+        a *= one
         slope += a
-        weights += w
-        information += w - b / total + a * a
-    return log, slope, information, weights
+        weights += w * one
+        information += (w - b) * one + a * a
+    return slope, information, weights
 
 
 @kernel
@@ -93,42 +109,42 @@ def step_1(slope: float, information: float, weights: float) -> float:
 
 @kernel
 def find_candidates(
-    used: NDArray[np.int64], first: int, end: int, starts: Starts, mean: float, variance: float, found: NDArray[np.float64]
-) -> int:  # fmt: skip
+    first: int, end: int, starts: Starts, mean: float, variance: float, found: NDArray[np.float64]
+) -> int:
     """Fill `found` (n, 2) with start times [ns] near which the maximum may be, and the logarithm of the density; returns n.
 
-    They are the times that some of the tracks `used[first:end]` give under each hypothesis, and the beams' mean. Of few tracks
+    They are the times that some of the tracks `first:end` give under each hypothesis, and the beams' mean. Of few tracks
     also what lies some steps up from there: the maximum may be between two tracks that differ by some sigma.
     """
+    time = starts.time
     stride = (end - first + N_SEEDS - 1) // N_SEEDS if end > first else 1
     found[0, 0] = mean
-    found[0, 1] = look_1(mean, used, first, end, stride, starts, mean, variance)[0]
+    found[0, 1] = log_density_1(mean, first, end, stride, starts, mean, variance)
     n = 1
     for k in range(first, end, stride):
-        for h in range(starts.time.shape[1]):
-            t = starts.time[used[k], h]
-            log, slope, information, weights = look_1(t, used, first, end, stride, starts, mean, variance)
-            found[n, 0], found[n, 1] = t, log
+        for h in range(time.shape[1]):
+            t = time[k, h]
+            found[n, 0], found[n, 1] = t, log_density_1(t, first, end, stride, starts, mean, variance)
             n += 1
             if end - first <= FEW:
                 for _ in range(FIRST_STEPS):
+                    slope, information, weights = slopes_1(t, first, end, stride, starts, mean, variance)
                     t += step_1(slope, information, weights)
-                    log, slope, information, weights = look_1(t, used, first, end, stride, starts, mean, variance)
-                found[n, 0], found[n, 1] = t, log
+                found[n, 0], found[n, 1] = t, log_density_1(t, first, end, stride, starts, mean, variance)
                 n += 1
     return n
 
 
 @kernel
 def climb_1(
-    t: float, used: NDArray[np.int64], first: int, end: int, without: int, starts: Starts, mean: float, variance: float
+    t: float, first: int, end: int, stride: int, without: int, starts: Starts, mean: float, variance: float
 ) -> tuple[float, float]:
-    """The maximum above a start time t [ns], and the information [1/ns^2] there, of `used[first:end]` but the `without`-th."""
+    """The maximum above a start time t [ns], and the information [1/ns^2] there, of `first:end:stride` but the `without`-th."""
     information = 1.0 / variance
     for _ in range(MAX_STEPS):
-        _, slope, information, weights = look_1(t, used, first, end, 1, starts, mean, variance)
+        slope, information, weights = slopes_1(t, first, end, stride, starts, mean, variance)
         if without >= 0:
-            _, own_slope, own_information, own_weights = look_1(t, used, without, without + 1, 1, starts, t, math.inf)
+            own_slope, own_information, own_weights = slopes_1(t, without, without + 1, 1, starts, t, math.inf)
             slope -= own_slope
             information -= own_information
             weights -= own_weights
@@ -146,30 +162,33 @@ def find_event_times(
 ) -> None:  # fmt: skip
     """Fill `times` of all events and of all their tracks, the rows `offsets[event]:offsets[event + 1]`.
 
-    `used[used_offsets[event]:used_offsets[event + 1]]` are rows of tracks that make the event time; the beams give `mean` [ns]
-    and `variance` [ns^2]. Of few tracks the maximum without each is searched anew; of many it is a Newton step away.
+    Rows `used_offsets[event]:used_offsets[event + 1]` of `starts` are of the tracks `used`, which make the event time; the beams
+    give `mean` [ns] and `variance` [ns^2]. Of few tracks the maximum without each is searched anew; of many it is a Newton step
+    away.
     """
+    event_time, event_sigma, n_tracks, track_time, track_sigma = times
     found = np.empty((2 * N_SEEDS * starts.time.shape[1] + 1, 2))
     for event in range(len(offsets) - 1):
         first, end = used_offsets[event], used_offsets[event + 1]
-        n = find_candidates(used, first, end, starts, mean, variance, found)
+        n = find_candidates(first, end, starts, mean, variance, found)
         best = 0
         for j in range(1, n):
             best = j if found[j, 1] > found[best, 1] else best
-        t, information = climb_1(found[best, 0], used, first, end, -1, starts, mean, variance)
-        times.time[event], times.sigma[event], times.n_tracks[event] = t, 1.0 / math.sqrt(information), end - first
+        t, information = climb_1(found[best, 0], first, end, 1, -1, starts, mean, variance)
+        sigma = 1.0 / math.sqrt(information)
+        event_time[event], event_sigma[event], n_tracks[event] = t, sigma, end - first
         for i in range(offsets[event], offsets[event + 1]):
-            times.track_time[i], times.track_sigma[i] = t, times.sigma[event]
+            track_time[i], track_sigma[i] = t, sigma
         for k in range(first, end):
             if end - first <= FEW:
                 highest = -math.inf
                 for j in range(n):
-                    log = found[j, 1] - look_1(found[j, 0], used, k, k + 1, 1, starts, found[j, 0], math.inf)[0]
+                    log = found[j, 1] - log_density_1(found[j, 0], k, k + 1, 1, starts, found[j, 0], math.inf)
                     if log > highest:
                         best, highest = j, log
-                without, left = climb_1(found[best, 0], used, first, end, k, starts, mean, variance)
+                without, left = climb_1(found[best, 0], first, end, 1, k, starts, mean, variance)
             else:
-                _, slope, own, _ = look_1(t, used, k, k + 1, 1, starts, t, math.inf)
+                slope, own, _ = slopes_1(t, k, k + 1, 1, starts, t, math.inf)
                 left = max(information - own, 1.0 / variance)
                 without = t - slope / left
-            times.track_time[used[k]], times.track_sigma[used[k]] = without, 1.0 / math.sqrt(left)
+            track_time[used[k]], track_sigma[used[k]] = without, 1.0 / math.sqrt(left)

@@ -1,8 +1,8 @@
 """Ring-imaging Cherenkov counters: photo-electrons, the ring's angle, and how well each species explains them.
 
 Level "parametric" is here: the number is drawn from Poisson's law and the angle from a normal one, of the width that
-`kernels.cherenkov` derives. Level "detailed", photon by photon, is in `devices.rich_photons`, level "learned" (a network that was
-trained on it) in `devices.rich_learned`. See docs/rich.md and docs/learned.md.
+`kernels.cherenkov` derives. Level "detailed", photon by photon, is in `devices.rich_photons` and `devices.rich_fit`, level
+"learned" (a network that was trained on it) in `devices.rich_learned`. See docs/rich.md and docs/learned.md.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pydantic import Field
 from fastsim import columns as c
 from fastsim import module, toml
 from fastsim.columns import Column
-from fastsim.devices import common, rich_learned, rich_photons
+from fastsim.devices import common, rich_fit, rich_learned
 from fastsim.devices.common import CHARGES, MASSES, N_SPECIES, is_measured, n_sigma, of_track
 from fastsim.errors import CardError
 from fastsim.jit import kernel
@@ -28,13 +28,17 @@ from fastsim.kernels.cherenkov import (
     light_of_1,
     make_blur,
     poisson_1,
+    ring_of_1,
     slant_1,
+    window_of_1,
 )
 from fastsim.kernels.rings import (
     BAND,
+    NOWHERE,
     Rings,
     Tracks,
-    compare,
+    angle_1,
+    compare_1,
     cross_1,
     light_1,
     make_rings,
@@ -43,6 +47,7 @@ from fastsim.kernels.rings import (
     sigma_of_ring_1,
     track_variance_1,
     variance_of_ring_1,
+    without_light_1,
 )
 from fastsim.module import Made
 from fastsim.rng import Key, normals_1, uniforms_1
@@ -60,53 +65,67 @@ if TYPE_CHECKING:
 def measure_rings(counter: Counter, blur: Blur, tracks: Tracks, keys: tuple[Key, Key, Key], rings: Rings) -> None:
     """Draw the hits and the ring of each reconstructed track that crosses the counter."""
     number_key, stray_key, angle_key = keys
-    values, largest, parameters, cov_packed = blur.values, blur.largest, tracks.parameters, tracks.cov_packed
-    found, kinds, rigidity = tracks.is_reconstructed, tracks.species, tracks.rigidity_true
-    event_id, particle_index, mass2, charge2 = tracks.event_id, tracks.particle_index, tracks.mass2, tracks.charge2
+    fast, largest, values, windows = blur
+    found, parameters, cov_packed, kinds, rigidity, event_id, particle_index, mass2, charge2, b_z = tracks
     is_measured, has_ring, n_photons, angle, sigma_angle, expected, n_sigma, log_likelihood = rings
-    photon_0, _, _ = light_of_1(values, largest, blur.fast, math.tan(blur.fast) ** 2, slant_1(1.0))
+    photon_0, _, _ = light_of_1(values, largest, fast, math.tan(fast) ** 2, slant_1(1.0))
     search = min(4.0 * BAND * math.sqrt(photon_0) / largest, 1.0)  # 1 / places: half of the windows that do not overlap
     for i in range(len(found)):
-        if not found[i]:
+        crossing = NOWHERE
+        if found[i]:
+            crossing = cross_1(
+                counter, parameters[i, 0], parameters[i, 1], parameters[i, 2], parameters[i, 3], parameters[i, 4], b_z
+            )
+        is_measured[i] = crossing.t_n > 0.0
+        has_ring[i] = False
+        n_photons[i] = angle[i] = sigma_angle[i] = math.nan
+        if not is_measured[i]:
+            for h in range(len(mass2)):
+                expected[i, h] = n_sigma[i, h] = log_likelihood[i, h] = math.nan
             continue
-        tan_lambda, q_over_pt = parameters[i, 3], parameters[i, 4]
-        crossing = cross_1(
-            counter, blur, parameters[i, 0], parameters[i, 1], parameters[i, 2], tan_lambda, q_over_pt, tracks.b_z
-        )
-        if crossing.t_n <= 0.0:
-            continue
-        light = light_1(counter, blur, crossing)
+        slant = slant_1(crossing.t_n)
+        fast_shape = ring_of_1(values, largest, fast, slant)
+        light = light_1(counter, crossing, slant, fast_shape, window_of_1(windows, slant)[0])
         species = kinds[i]
         ratio2 = mass2[species] / (rigidity[i] * rigidity[i])
-        cos2 = (1.0 + ratio2) / light.index2
+        sin2 = 1.0 - (1.0 + ratio2) / light.index2
         theta, mean, photon, common = 0.0, 0.0, 0.0, 0.0
-        if cos2 < 1.0:
-            theta = math.acos(math.sqrt(cos2))
+        if sin2 > 0.0:
+            theta = math.asin(math.sqrt(sin2))
             track = track_variance_1(light, rigidity[i], ratio2)
-            mean, photon, common = ring_1(values, largest, crossing, light, theta, 1.0 - cos2, charge2[species], track)
+            shape = ring_of_1(values, largest, theta, slant)
+            mean, photon, common = ring_1(shape, crossing, light, sin2, charge2[species], track)
         own = draw_number_1(mean, particle_index[i], event_id[i], number_key)
         n, v = own, 0.0
         if light.stray > 0.0:  # without a ring of its own, the best of many places
             u, v = uniforms_1(0, particle_index[i], event_id[i], stray_key.k0, stray_key.k1)
             n += poisson_1(min(light.stray, MOST_AT_ONCE), u if own > 0 else u**search)
-        measured = math.nan
-        if n >= counter.min_photons and own > 0:
-            normal, _ = normals_1(0, particle_index[i], event_id[i], angle_key.k0, angle_key.k1)
-            sigma = math.sqrt(variance_of_ring_1(photon, common, float(n), mean, light.stray))
-            measured = abs(theta + sigma * normal)  # an angle has no sign
-        elif n >= counter.min_photons:  # n stray hits: large rings have more room for each of them
-            measured = largest * v ** (1.0 / (n + 1.0))
-        p, relative2 = momentum_1(tan_lambda, q_over_pt, cov_packed[i, 9], cov_packed[i, 13], cov_packed[i, 14])
-        is_measured[i] = True
+        p, relative2 = momentum_1(
+            parameters[i, 3], parameters[i, 4], cov_packed[i, 9], cov_packed[i, 13], cov_packed[i, 14]
+        )
         n_photons[i] = n
-        if not math.isnan(measured):
+        measured = math.nan
+        if n >= counter.min_photons:
+            if own > 0:
+                normal, _ = normals_1(0, particle_index[i], event_id[i], angle_key.k0, angle_key.k1)
+                sigma = math.sqrt(variance_of_ring_1(photon, common, float(n), mean, light.stray))
+                measured = abs(theta + sigma * normal)  # an angle has no sign
+            else:  # n stray hits: large rings have more room for each of them
+                measured = largest * v ** (1.0 / (n + 1.0))
             has_ring[i] = True
             angle[i] = measured
-            sigma_angle[i] = sigma_of_ring_1(values, largest, crossing, light, p, float(n), measured, light.stray)
-        compare(
-            values, largest, crossing, light, light.stray, p, relative2, float(n), measured, mass2, charge2, expected, n_sigma,
-            log_likelihood, i,
-        )  # fmt: skip
+            shape = ring_of_1(values, largest, measured, slant)
+            sigma_angle[i] = sigma_of_ring_1(shape, crossing, light, p, float(n), measured, light.stray)
+        nothing = without_light_1(float(n), measured, light.stray, largest)
+        for h in range(len(mass2)):
+            theta = angle_1(light, p, mass2[h])
+            expected[i, h], n_sigma[i, h], log_likelihood[i, h] = theta, math.nan, nothing
+            if theta > 0.0:
+                shape = ring_of_1(values, largest, theta, slant)
+                n_sigma[i, h], log_likelihood[i, h] = compare_1(
+                    shape, crossing, light, light.stray, p, relative2, float(n), measured, theta, mass2[h], charge2[h],
+                    largest,
+                )  # fmt: skip
 
 
 class RichOptions(module.Options):
@@ -202,14 +221,14 @@ class RichCounters:
         made: Columns = {}
         counts: dict[str, int] = {}
         for name, counter in self._counters.items():
-            rings = make_rings(len(tracks.species), N_SPECIES)
+            rings = make_rings(len(tracks.species), N_SPECIES, is_filled=self._needs_all)
             blur, stream = self._blurs[name], f"{self.name}/{name}"
             if name in self._learned:
                 offsets = batch.offsets["track"]
                 outside = self._learned[name].measure(counter, blur, tracks, offsets, streams, stream, rings)
                 counts |= {f"{name}: {what}": number for what, number in outside.items()}
             elif self._needs_all:
-                rich_photons.measure(counter, blur, tracks, batch.offsets["track"], streams, stream, rings)
+                rich_fit.measure(counter, blur, tracks, batch.offsets["track"], streams, stream, rings)
             else:
                 number, stray, angle = (streams.key(f"{stream}/{purpose}") for purpose in ("number", "stray", "angle"))
                 measure_rings(counter, blur, tracks, (number, stray, angle), rings)

@@ -12,16 +12,15 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from fastsim.devices.rich_photons import around_1, crossing_of, search_1
+from fastsim.devices.rich_fit import MOST_IN_BAND, compare_species, search_1
+from fastsim.devices.rich_photons import around_1, crossing_of, light_of_crossing
 from fastsim.errors import CardError
 from fastsim.jit import kernel
-from fastsim.kernels.cherenkov import Blur, Counter, circle_of_1
+from fastsim.kernels.cherenkov import Blur, Counter, circle_of_1, ring_of_1, window_of_1
 from fastsim.kernels.rings import (
+    BAND,
     Rings,
     Tracks,
-    band_1,
-    compare,
-    light_1,
     momentum_1,
     ring_1,
     seen_1,
@@ -41,12 +40,9 @@ OUTPUTS: Final = ("n_photons", "is_near", "place", "n_beside")
 DARKEST: Final = -0.2  # of the feature "light": without light, even blue
 FAINTEST: Final = 0.1  # hits that are added before the logarithm
 NARROWEST: Final = 0.1  # half width of a ring's band [cm]: about a pixel
-FARTHEST: Final = (
-    50.0  # radius or half side that neighbours are looked for in [cm]: flat incidence stretches both without end
-)
-FAR: Final = 1e-4  # share of a ring that may be in the square at any distance: who is not alone is seen to be so
+FARTHEST: Final = 50.0  # radius of a ring, at most [cm]: flat incidence stretches it
+FAR: Final = 1e-4  # share of a ring that may be in the window at any distance: who is not alone is seen to be so
 SMALLEST: Final = 1e-4  # angle of a ring [rad]: a circle has some size
-MOST_IN_BAND: Final = 0.5  # of a square around the ring, see `rich_photons.find_rings`
 
 
 class Known(NamedTuple):
@@ -54,7 +50,8 @@ class Known(NamedTuple):
 
     `features` (n, 7) in the order of FEATURES; `theta` [rad] (0: no light at the mean index), variances [rad^2] of it from one
     photon and of the arc, `mean` number of hits; on the sensor: `tile` (-1: not there), centre, radius and width [cm] of
-    the ring that is looked for, half side [cm] of the square that is searched; share of the ring's band in it.
+    the ring that is looked for, `window` (n, 4) that is searched: its middle from the centre, and half sides [cm]; share of
+    the ring's band in it.
     """
 
     features: NDArray[np.float64]
@@ -67,21 +64,21 @@ class Known(NamedTuple):
     y: NDArray[np.float64]
     radius: NDArray[np.float64]
     width: NDArray[np.float64]
-    half: NDArray[np.float64]
+    window: NDArray[np.float64]
     share: NDArray[np.float64]
 
 
 @kernel
 def fill_known(counter: Counter, blur: Blur, tracks: Tracks, known: Known) -> None:
     """What a track's own light says: all but the last two features."""
-    features, theta, photons, commons, means, tiles, xs, ys, radii, widths, halves, shares = known
+    features, theta, photons, commons, means, tiles, xs, ys, radii, widths, windows, shares = known
     values, largest = blur.values, blur.largest
     fast2 = 1.0 - 1.0 / (counter.index * counter.index)
     for i in range(len(theta)):
-        crossing = crossing_of(counter, blur, tracks, i)
+        crossing = crossing_of(counter, tracks, i)
         if crossing.t_n <= 0.0:
             continue
-        light = light_1(counter, blur, crossing)
+        light = light_of_crossing(counter, blur, crossing)
         species = tracks.species[i]
         ratio2 = tracks.mass2[species] / tracks.rigidity_true[i] ** 2
         sin2 = 1.0 - (1.0 + ratio2) / light.index2
@@ -90,22 +87,26 @@ def fill_known(counter: Counter, blur: Blur, tracks: Tracks, known: Known) -> No
             theta[i] = math.asin(math.sqrt(sin2))
             track = track_variance_1(light, tracks.rigidity_true[i], ratio2)
             means[i], photons[i], commons[i] = ring_1(
-                values, largest, crossing, light, theta[i], sin2, tracks.charge2[species], track
+                ring_of_1(values, largest, theta[i], light.slant), crossing, light, sin2, tracks.charge2[species], track
             )
             seen_at = theta[i]
         radius, centre = circle_of_1(values, largest, seen_at, light.slant)
-        x, y, half = search_1(counter, blur, crossing, light)
-        band = band_1(counter, blur, light.slant)
+        x, y, half_x, half_y = search_1(counter, blur, crossing, light)
         features[i, 0] = math.log(means[i] + FAINTEST)
         features[i, 1] = max(sin2 / fast2, DARKEST)
         features[i, 2] = crossing.t_n
         features[i, 3] = seen_1(crossing, radius, centre)
         features[i, 4] = math.sqrt(light.bend)
-        tiles[i], xs[i], ys[i] = crossing.tile, x, y
-        fast_radius, _ = circle_of_1(values, largest, blur.fast, light.slant)
-        widths[i] = max(band / (4.0 * math.pi * fast_radius), NARROWEST)
-        radii[i], halves[i] = min(max(radius, widths[i]), FARTHEST), min(half, FARTHEST)
-        shares[i] = min(band / (4.0 * half * half), MOST_IN_BAND)
+        fast_radius, fast_centre = circle_of_1(values, largest, blur.fast, light.slant)
+        tiles[i], xs[i], ys[i] = crossing.tile, fast_centre * crossing.t_x, fast_centre * crossing.t_y
+        if not counter.is_mirror:
+            xs[i] += crossing.x
+            ys[i] += crossing.y
+        windows[i, 0], windows[i, 1], windows[i, 2], windows[i, 3] = x - xs[i], y - ys[i], half_x, half_y
+        band, _, _, _ = window_of_1(blur.windows, light.slant)
+        widths[i] = max(BAND * band / (4.0 * math.pi * fast_radius), NARROWEST)
+        radii[i] = min(max(radius, widths[i]), FARTHEST)
+        shares[i] = min(light.band / max(4.0 * half_x * half_y, light.band), MOST_IN_BAND)
 
 
 @kernel
@@ -119,20 +120,21 @@ def crossed_1(distance: float, radius: float, width: float, other: float) -> flo
 
 
 @kernel
-def inside_1(dx: float, dy: float, half: float, other: float) -> float:
-    """About the fraction of a ring of radius `other` [cm] in a square of +-`half`, (dx, dy) from its centre: that of its box."""
-    along = (min(half, dx + other) - max(-half, dx - other)) / (2.0 * other)
-    across = (min(half, dy + other) - max(-half, dy - other)) / (2.0 * other)
-    return max(along, 0.0) * max(across, 0.0)
+def inside_1(dx: float, dy: float, window: NDArray[np.float64], other: float) -> float:
+    """About the fraction of a ring of radius `other` [cm], (dx, dy) from another's centre, in that one's window: of its box."""
+    x, y, half_x, half_y = window[0], window[1], window[2], window[3]
+    along = (min(x + half_x, dx + other) - max(x - half_x, dx - other)) / (2.0 * other)
+    across = (min(y + half_y, dy + other) - max(y - half_y, dy - other)) / (2.0 * other)
+    return float(max(along, 0.0) * max(across, 0.0))
 
 
 @kernel
 def fill_crowd(period: float, order: NDArray[np.int64], event: NDArray[np.int64], known: Known) -> None:
-    """The features of neighbours: expected hits of theirs in the track's band, and in the square that is searched (square roots).
+    """The features of neighbours: expected hits of theirs in the track's band, and in the window that is searched (square roots).
 
     `order` sorts tracks by event, tile and x; `period` [cm] is the sensor's in x, infinite if it has borders.
     """
-    features, _, _, _, mean, tile, x, y, radius, width, half, _ = known
+    features, _, _, _, mean, tile, x, y, radius, width, window, _ = known
     n = len(order)
     first = 0
     while first < n:
@@ -143,7 +145,8 @@ def fill_crowd(period: float, order: NDArray[np.int64], event: NDArray[np.int64]
         reach = 0.0
         widest = 0.0
         for k in range(first, end):
-            reach = max(reach, half[order[k]], radius[order[k]] + width[order[k]])
+            i = order[k]
+            reach = max(reach, abs(window[i, 0]) + window[i, 2], radius[i] + width[i])
             widest = max(widest, radius[order[k]])
         for k in range(size):
             i = order[first + k]
@@ -156,8 +159,8 @@ def fill_crowd(period: float, order: NDArray[np.int64], event: NDArray[np.int64]
                 distance = math.sqrt(dx * dx + dy * dy)
                 features[i, 5] += mean[j] * crossed_1(distance, radius[i], width[i], radius[j])
                 features[j, 5] += mean[i] * crossed_1(distance, radius[j], width[j], radius[i])
-                features[i, 6] += mean[j] * max(inside_1(dx, dy, half[i], radius[j]), FAR)
-                features[j, 6] += mean[i] * max(inside_1(dx, dy, half[j], radius[i]), FAR)
+                features[i, 6] += mean[j] * max(inside_1(dx, dy, window[i], radius[j]), FAR)
+                features[j, 6] += mean[i] * max(inside_1(-dx, -dy, window[j], radius[i]), FAR)
         first = end
     for i in range(len(features)):
         features[i, 5] = math.sqrt(features[i, 5])
@@ -167,9 +170,9 @@ def fill_crowd(period: float, order: NDArray[np.int64], event: NDArray[np.int64]
 def find_known(counter: Counter, blur: Blur, tracks: Tracks, offsets: NDArray[np.int64]) -> Known:
     """What is known of the tracks of events that begin at `offsets`."""
     n = len(tracks.species)
-    theta, photon, common, mean, x, y, radius, width, half, share = np.zeros((10, n))
+    theta, photon, common, mean, x, y, radius, width, share = np.zeros((9, n))
     features, tile = np.zeros((n, len(FEATURES))), np.full(n, -1)
-    known = Known(features, theta, photon, common, mean, tile, x, y, radius, width, half, share)
+    known = Known(features, theta, photon, common, mean, tile, x, y, radius, width, np.zeros((n, 4)), share)
     fill_known(counter, blur, tracks, known)
     event = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
     order = np.lexsort((known.x, known.tile, event))
@@ -190,14 +193,14 @@ def fill_rings(
     rings: Rings,
 ) -> None:
     """Rings of the tracks `rows` (n,) from what the model has drawn (n, 4), in the order of OUTPUTS."""
-    parameters, cov_packed, mass2, charge2 = tracks.parameters, tracks.cov_packed, tracks.mass2, tracks.charge2
+    parameters, cov_packed = tracks.parameters, tracks.cov_packed
     theta_true, photon, common, share = known.theta, known.photon, known.common, known.share
-    is_measured, has_ring, n_photons, angle, sigma_angle, expected, n_sigma, log_likelihood = rings
+    is_measured, has_ring, n_photons, angle, sigma_angle, _, _, _ = rings
     values, largest = blur.values, blur.largest
     for row in range(len(rows)):
         i = rows[row]
-        crossing = crossing_of(counter, blur, tracks, i)
-        light = light_1(counter, blur, crossing)
+        crossing = crossing_of(counter, tracks, i)
+        light = light_of_crossing(counter, blur, crossing)
         p, relative2 = momentum_1(
             parameters[i, 3], parameters[i, 4], cov_packed[i, 9], cov_packed[i, 13], cov_packed[i, 14]
         )
@@ -214,12 +217,12 @@ def fill_rings(
         if n >= counter.min_photons:
             has_ring[i] = True
             angle[i] = theta
-            sigma_angle[i] = sigma_of_ring_1(values, largest, crossing, light, p, n, theta, stray)
+            sigma_angle[i] = sigma_of_ring_1(
+                ring_of_1(values, largest, theta, light.slant), crossing, light, p, n, theta, stray
+            )
         else:
             theta = math.nan
-        compare(
-            values, largest, crossing, light, stray, p, relative2, n, theta, mass2, charge2, expected, n_sigma, log_likelihood, i,
-        )  # fmt: skip
+        compare_species(blur, tracks, crossing, light, stray, p, relative2, n, theta, rings, i)
 
 
 class LearnedRings:
@@ -238,7 +241,7 @@ class LearnedRings:
         stream: str,
         rings: Rings,
     ) -> dict[str, int]:
-        """Fill `rings` as `rich_photons.measure` does; how many tracks were outside the training's range, by feature."""
+        """Fill `rings` as `rich_fit.measure` does; how many tracks were outside the training's range, by feature."""
         known = find_known(counter, blur, tracks, offsets)
         rows = np.flatnonzero(tracks.is_reconstructed & (known.tile >= 0))
         values = {name: known.features[rows, k] for k, name in enumerate(FEATURES)}

@@ -14,20 +14,28 @@ from pydantic import Field
 
 from fastsim import columns as c
 from fastsim import module, toml
-from fastsim.devices.common import CHARGES, MASSES, N_SPECIES, chosen, is_measured, log_likelihood, n_sigma, of_track
+from fastsim.devices.common import (
+    CHARGES,
+    MASSES,
+    N_SPECIES,
+    chosen,
+    is_measured,
+    log_likelihood,
+    n_sigma,
+    of_track,
+    origins,
+)
 from fastsim.devices.event_time import EventTimes, Starts, find_event_times
 from fastsim.devices.tof_hits import TofLayers, find_hits, mismatch_hits
 from fastsim.devices.tof_response import (
     Helices,
     Measured,
     identify,
-    log_likelihoods,
     make_measured,
     measure_tracks,
     start_times,
 )
 from fastsim.errors import CardError
-from fastsim.events import production_points
 from fastsim.module import Made
 from fastsim.species import NAMES
 from fastsim.units import ps
@@ -104,8 +112,7 @@ class Tof:
             c.PARTICLE_INDEX, c.SPECIES, c.IS_RECONSTRUCTED, *c.RECONSTRUCTED, c.COV_PACKED, *c.VERTEX[:2], c.IS_CONTRIBUTOR,
         )  # fmt: skip
         self.makes: tuple[Column, ...] = (
-            *(column for columns in self._columns for column in columns.values()), *map(log_likelihood, self._names),
-            *self._event_columns,
+            *(column for columns in self._columns for column in columns.values()), *self._event_columns,
         )  # fmt: skip
 
     @classmethod
@@ -127,17 +134,15 @@ class Tof:
         tracks = Helices._make([batch[column] for column in (*c.RECONSTRUCTED, c.COV_PACKED)])
         measured = make_measured(self._hit_times(batch, events, streams), N_SPECIES)
         measure_tracks(
-            self._layers, self._b_z, MASSES_OVER_CHARGE, found, events, batch[c.IS_CONTRIBUTOR], batch[c.VERTEX[0]],
-            batch[c.VERTEX[1]], tracks, measured,
+            self._layers, self._b_z, found, events, batch[c.IS_CONTRIBUTOR], batch[c.VERTEX[0]], batch[c.VERTEX[1]], tracks,
+            measured,
         )  # fmt: skip
-        measured.time[~measured.is_measured] = math.nan
         times = self._event_times(batch, tracks, measured)
-        identify(self._layers, times.track_time, times.track_sigma, tracks, measured)
+        identify(self._layers, MASSES_OVER_CHARGE, times.track_time, times.track_sigma, tracks, measured)
         times.track_time[~found] = times.track_sigma[~found] = math.nan
         made: Columns = dict(zip(self._event_columns, times, strict=True))
-        for k, (name, columns) in enumerate(zip(self._names, self._columns, strict=True)):
+        for k, columns in enumerate(self._columns):
             made |= {column: getattr(measured, field)[k] for field, column in columns.items()}
-            made[log_likelihood(name)] = self._log_likelihood(measured, k)
         return Made(made, counts=self._counts(measured))
 
     def _hit_times(self, batch: EventBatch, events: NDArray[np.int64], streams: Streams) -> NDArray[np.float64]:
@@ -147,10 +152,11 @@ class Tof:
         keys = np.array([[streams.key(f"{self.name}/{name}/{what}") for what in STREAMS] for name in self._names])
         shape = len(self._names), len(found)
         px, py, pz = (batch[column] for column in c.MOMENTUM)
-        time, light = np.full(shape, math.nan), np.full(shape, math.nan)
+        time, light = np.empty(shape), np.empty(shape)
+        rows = batch.offsets["particle"][events] + batch[c.PARTICLE_INDEX]
         find_hits(
             layers, self._b_z, np.ones_like(found) if may_mismatch else found,
-            batch.offsets["particle"][events] + batch[c.PARTICLE_INDEX], production_points(batch),
+            rows, origins(batch, rows, events),
             px, py, pz, batch[c.CHARGE_TRUE], MASSES[batch[c.SPECIES]],
             batch[c.PARTICLE_INDEX], batch[c.EVENT_ID][events], keys, time, light,
         )  # fmt: skip
@@ -166,14 +172,14 @@ class Tof:
     def _event_times(self, batch: EventBatch, tracks: Helices, measured: Measured) -> EventTimes:
         """Event times from the contributors to the vertex that a layer measured."""
         n, options = batch.n_rows("track"), self._options
-        if options.event_time == "true_species":
-            hypotheses, fractions = batch[c.SPECIES].astype(np.int64)[:, None], np.ones(1)
-        else:
-            hypotheses = np.broadcast_to([NAMES.index(name) for name in HADRONS], (n, len(HADRONS))).copy()
-            fractions = self._fractions / self._fractions.sum()
         usable = batch[c.IS_CONTRIBUTOR] & measured.is_measured.any(axis=0) & (options.event_time != "beams")
         used = np.flatnonzero(usable)
-        starts = Starts(*(np.empty((n, len(fractions))) for _ in range(3)))
+        if options.event_time == "true_species":
+            hypotheses, fractions = batch[c.SPECIES][used].astype(np.int64)[:, None], np.ones(1)
+        else:
+            hypotheses = np.tile([NAMES.index(name) for name in HADRONS], (len(used), 1))
+            fractions = self._fractions / self._fractions.sum()
+        starts = Starts(*np.empty((3, len(used), len(fractions))))
         start_times(self._layers, MASSES_OVER_CHARGE, used, hypotheses, fractions, tracks, measured, starts)
         n_events = batch.n_events
         times = EventTimes(
@@ -184,15 +190,6 @@ class Tof:
             (options.sigma_event_time_ps * ps) ** 2, times,
         )  # fmt: skip
         return times
-
-    def _log_likelihood(self, measured: Measured, k: int) -> NDArray[np.float64]:
-        """Of each hypothesis in a layer, (n, 9)."""
-        rows = measured.is_measured[k]
-        values = np.full(measured.n_sigma[k].shape, math.nan)
-        values[rows] = log_likelihoods(
-            measured.n_sigma[k][rows], measured.sigma[k][rows], self._layers.tail[k], self._layers.mismatch[k]
-        )
-        return values
 
     def _counts(self, measured: Measured) -> dict[str, int]:
         return {
@@ -243,6 +240,7 @@ def columns_of(device: str) -> dict[str, Column]:
             device, "sigma", "ns", f"of time - event time - time expected in {device}, {hypotheses}", nine
         ),
         "n_sigma": n_sigma(device),
+        "log_likelihood": log_likelihood(device),
     }
 
 

@@ -67,7 +67,8 @@ def tail_probability_1(tail: float) -> float:
 def deviation_1(tail: float, particle_index: int, event_id: Word, k0: Word, k1: Word) -> float:
     """Measured less true time in units of sigma: a standard normal, or one with a late tail.
 
-    Source of the shape: AliPhysics, STEERBase/AliTOFPIDResponse (tail = 0.89).
+    The shape is our assumption: the logarithm of the Gaussian goes on along its tangent. AliPhysics' AliTOFPIDResponse goes over
+    at 0.89 sigma, to a smaller and longer exponential.
     """
     x, _ = normals_1(0, particle_index, event_id, k0, k1)
     if math.isinf(tail):
@@ -103,42 +104,41 @@ def find_hits(
     """Fill `time` (layers, n) with what layers say of n tracks [ns], NaN where there is no hit, in the field `b_z` [T].
 
     And `light` (layers, n) with the time of light from the origin to where the true particle crosses, NaN where it does not.
-    `row` (n,) are rows of the particle columns: `point` (., 4) of production [cm, cm, cm, ns], momentum [GeV], charge; `mass`
+    `point` (n, 4) of production [cm, cm, cm, ns]; `row` (n,) are rows of the particle columns momentum [GeV] and charge; `mass`
     (n,) [GeV]; `keys` (layers, 3, 2). Tracks that are not wanted get none.
     """
+    is_disk, position, low, high, both_sides, sigma, tail, efficiency, border, pitch, _, _ = layers
     for n in range(len(row)):
+        for k in range(len(sigma)):
+            time[k, n] = light[k, n] = math.nan
         if not is_wanted[n]:
             continue
         i = row[n]
-        pt = math.hypot(px[i], py[i])
+        pt = math.sqrt(px[i] * px[i] + py[i] * py[i])
         cos_phi, sin_phi = px[i] / pt, py[i] / pt
-        u = point[i, 0] * cos_phi + point[i, 1] * sin_phi
-        v = point[i, 0] * sin_phi - point[i, 1] * cos_phi
+        u = point[n, 0] * cos_phi + point[n, 1] * sin_phi
+        v = point[n, 0] * sin_phi - point[n, 1] * cos_phi
         tan_lambda = pz[i] / pt
         c = curvature_1(charge[i] / pt, b_z)
-        slowness = (
-            math.sqrt(1.0 + tan_lambda * tan_lambda + (mass[n] / pt) ** 2) / speed_of_light
-        )  # of the transverse arc
-        for k in range(len(layers.sigma)):
-            s, r, z = reach_1(
-                u, v, point[i, 2], tan_lambda, c, layers.is_disk[k], layers.position[k], layers.low[k], layers.high[k],
-                layers.both_sides[k],
-            )  # fmt: skip
+        m_over_pt = mass[n] / pt
+        slope2 = 1.0 + tan_lambda * tan_lambda
+        slowness = math.sqrt(slope2 + m_over_pt * m_over_pt) / speed_of_light  # of the transverse arc
+        for k in range(len(sigma)):
+            s, r, z = reach_1(u, v, point[n, 2], tan_lambda, c, is_disk[k], position[k], low[k], high[k], both_sides[k])
             if math.isnan(s):
                 continue
             light[k, n] = math.sqrt(r * r + z * z) / speed_of_light
-            if layers.border[k] > 0.0:
+            if border[k] > 0.0:
                 u_there, v_there = turn_1(u, v, c, s)
                 azimuth = math.atan2(sin_phi, cos_phi) + c * s - math.atan2(v_there, u_there)
-                if not is_active_1(layers.is_disk[k], r, z, azimuth, layers.pitch[k], layers.border[k]):
+                if not is_active_1(is_disk[k], r, z, azimuth, pitch[k], border[k]):
                     continue
-            if layers.efficiency[k] < 1.0:
-                key = keys[k, EFFICIENCY]
-                if uniforms_1(0, particle_index[n], event_id[n], key[0], key[1])[0] >= layers.efficiency[k]:
+            if efficiency[k] < 1.0:
+                u_hit, _ = uniforms_1(0, particle_index[n], event_id[n], keys[k, EFFICIENCY, 0], keys[k, EFFICIENCY, 1])
+                if u_hit >= efficiency[k]:
                     continue
-            key = keys[k, TIME]
-            late = deviation_1(layers.tail[k], particle_index[n], event_id[n], key[0], key[1])
-            time[k, n] = point[i, 3] + s * slowness + layers.sigma[k] * late
+            late = deviation_1(tail[k], particle_index[n], event_id[n], keys[k, TIME, 0], keys[k, TIME, 1])
+            time[k, n] = point[n, 3] + s * slowness + sigma[k] * late
 
 
 @kernel

@@ -96,24 +96,31 @@ def centre_1(grids: Grids, k: int, cell: int) -> tuple[float, float, float]:
 
 
 @kernel
-def neighbour_1(grids: Grids, k: int, cell: int, d_1: int, d_2: int) -> int:
-    """Number of the cell that is so many cells away; -1 beyond the edge. Azimuth closes; sides of disks are apart."""
-    own = cell - grids.number[k, FIRST]
-    i = own % grids.number[k, N_1] + d_1
-    j = own // grids.number[k, N_1]
-    side = 0
-    if grids.number[k, KIND] == DISK:
-        if i < 0 or i >= grids.number[k, N_1]:
-            return -1
-        if j >= grids.number[k, N_2]:
-            side = grids.number[k, N_2]
-            j -= side
-    else:
-        i = (i + grids.number[k, N_1]) % grids.number[k, N_1]
-    j += d_2
-    if j < 0 or j >= grids.number[k, N_2]:
+def indices_1(kind: int, n_1: int, n_2: int, own: int) -> tuple[int, int, int]:
+    """Indices of a cell, counted from the first of its calorimeter, in the two coordinates; and `n_2` on a disk's far side."""
+    j = own // n_1
+    i = own - j * n_1
+    side = n_2 if kind == DISK and j >= n_2 else 0
+    return i, j - side, side
+
+
+@kernel
+def at_indices_1(kind: int, n_1: int, n_2: int, i: int, j: int, side: int) -> int:
+    """The inverse of `indices_1`; -1 beyond the edge. Azimuth closes (`i` up to one turn away); sides of disks are apart."""
+    if kind != DISK:
+        i += n_1 if i < 0 else (-n_1 if i >= n_1 else 0)
+    if i < 0 or i >= n_1 or j < 0 or j >= n_2:
         return -1
-    return int(grids.number[k, FIRST] + (side + j) * grids.number[k, N_1] + i)
+    return (side + j) * n_1 + i
+
+
+@kernel
+def neighbour_1(grids: Grids, k: int, cell: int, d_1: int, d_2: int) -> int:
+    """Number of the cell that is so many cells away; -1 beyond the edge."""
+    kind, n_1, n_2, first = grids.number[k, KIND], grids.number[k, N_1], grids.number[k, N_2], grids.number[k, FIRST]
+    i, j, side = indices_1(kind, n_1, n_2, cell - first)
+    own = at_indices_1(kind, n_1, n_2, i + d_1, j + d_2, side)
+    return first + own if own >= 0 else -1
 
 
 @kernel

@@ -26,7 +26,7 @@ MOST_AT_ONCE = (
     300.0  # mean of a Poisson number that is drawn with one uniform: exp(-300) is far from the smallest double
 )
 SLANTS = 32  # points of `Blur` from SMALLEST_COSINE to 1
-SMALLEST_COSINE = 0.2  # flattest incidence on a tile that is followed
+SMALLEST_COSINE = 0.2  # flattest incidence of tracks on a tile, and of light on its sensor, that is followed
 ANGLES = 48  # points of `Blur` from 0 to the largest angle
 AZIMUTHS = 48
 
@@ -103,9 +103,12 @@ def draw_number_1(mean: float, particle_index: int, event_id: int, key: Key) -> 
 
 @kernel
 def landing_1(index: float, d_n: float, depth: float, gap: float, gap_index: float) -> float:
-    """Where a photon lands, in units of its (d_x, d_y), after `depth` [cm] of radiator and the gap; NaN if it cannot get out."""
+    """Where a photon lands, in units of its (d_x, d_y), after `depth` [cm] of radiator and the gap; NaN if it does not.
+
+    It may not get out, or be so flat in the gap (a cosine below SMALLEST_COSINE) that no sensor takes it.
+    """
     inside = gap_index * gap_index - index * index * (1.0 - d_n * d_n)
-    if d_n <= 0.0 or inside <= 0.0:
+    if d_n <= 0.0 or inside <= (SMALLEST_COSINE * gap_index) ** 2:
         return math.nan
     return depth / d_n + gap * index / math.sqrt(inside)
 
@@ -203,19 +206,20 @@ def variance_1(counter: Counter, path: float, by_emission: float, by_place: floa
 
 
 class Blur(NamedTuple):
-    """What is computed once for a counter: angle of a fast particle and the largest of the table [rad], rings, and tiles.
+    """What is computed once for a counter: angle of a fast particle and the largest of the tables [rad], and rings.
 
     `values` (., ., 5) over Cherenkov angle (rows, from 0 to `largest`) and the cosine of the incidence on the tile: variance of
     one photon, harmonic mean over the ring, times tan^2 of the angle (which is finite at 0); the same without the emission
     point; fraction of the light that leaves the radiator; radius of the ring on the sensor [cm]; how far its centre is from
-    the point behind the entry, over the sine of the incidence [cm]. `tiles` (n_z, 5) along the beam: cosine and sine of the
-    tilt, distance of the middle from the origin, borders on the sensor [cm].
+    the point behind the entry, over the sine of the incidence [cm]. `windows` (., 4) over the cosine, of the ring of a fast
+    particle: area within one sigma of a photon [cm^2]; how far its middle is from the point behind the entry, over the sine [cm];
+    half its lengths along the track's slope and across [cm].
     """
 
     fast: float
     largest: float
     values: NDArray[np.float64]
-    tiles: NDArray[np.float64]
+    windows: NDArray[np.float64]
 
 
 @kernel
@@ -259,29 +263,59 @@ def _ring(counter: Counter, theta: float, t_n: float) -> tuple[float, float, flo
     return out / weights * tan2, out / weights_0 * tan2, out / AZIMUTHS, radius, centre / t_x
 
 
+@kernel
+def _fill_windows(counter: Counter, theta: float, windows: NDArray[np.float64]) -> None:
+    """The table `windows` of `Blur`, by sums over azimuths; the area by differences, d(place)/d(angle) x d(place)/d(azimuth)."""
+    h = 1e-4
+    for j in range(SLANTS):
+        t_n = min(SMALLEST_COSINE + (1.0 - SMALLEST_COSINE) * j / (SLANTS - 1), 1.0 - 1e-6)
+        t_x = math.sqrt(1.0 - t_n * t_n)
+        low, high, widest = math.inf, -math.inf, 0.0
+        for k in range(4 * AZIMUTHS):
+            phi = 2.0 * math.pi * (k + 0.5) / (4 * AZIMUTHS)
+            x, y = _place(counter, t_n, t_x, theta, phi)
+            if math.isnan(x):
+                continue
+            low, high, widest = min(low, x), max(high, x), max(widest, abs(y))
+            d_n, d_x, d_y = photon_1(t_n, t_x, 0.0, math.cos(theta), math.sin(theta), math.cos(phi), math.sin(phi))
+            variance = variance_1(counter, counter.thickness / t_n, *blur_1(counter, t_n, t_x, 0.0, d_n, d_x, d_y))
+            smaller, larger = _place(counter, t_n, t_x, theta - h, phi), _place(counter, t_n, t_x, theta + h, phi)
+            before, behind = _place(counter, t_n, t_x, theta, phi - h), _place(counter, t_n, t_x, theta, phi + h)
+            by_angle, by_phi = (
+                (larger[0] - smaller[0], larger[1] - smaller[1]),
+                (behind[0] - before[0], behind[1] - before[1]),
+            )
+            cross = by_angle[0] * by_phi[1] - by_angle[1] * by_phi[0]
+            if not math.isnan(cross):  # at the edge of what gets out
+                windows[j, 0] += 2.0 * math.sqrt(variance) * abs(cross) / (4.0 * h * h) * 2.0 * math.pi / (4 * AZIMUTHS)
+        if widest > 0.0:
+            windows[j, 1], windows[j, 2], windows[j, 3] = 0.5 * (low + high) / t_x, 0.5 * (high - low), widest
+
+
+@kernel
+def _place(counter: Counter, t_n: float, t_x: float, theta: float, phi: float) -> tuple[float, float]:
+    """Where a photon lands [cm] from the point behind the entry, NaN if it does not."""
+    d_n, d_x, d_y = photon_1(t_n, t_x, 0.0, math.cos(theta), math.sin(theta), math.cos(phi), math.sin(phi))
+    if counter.is_mirror:
+        f = focal_1(counter)
+        return f * d_x / d_n, f * d_y / d_n
+    landing = landing_1(counter.index, d_n, 0.5 * counter.thickness, counter.gap, counter.gap_index)
+    return 0.5 * counter.thickness / t_n * t_x + landing * d_x, landing * d_y
+
+
+@kernel
+def focal_1(counter: Counter) -> float:
+    """Focal length [cm]; 1 where angles are given instead, so that places are tangents of angles."""
+    return counter.focal_length if counter.focal_length > 0.0 else 1.0
+
+
 def make_blur(counter: Counter) -> Blur:
     """The tables of a counter, up to 1.25 times the angle at the speed of light."""
     fast = math.acos(1.0 / counter.index)
-    values = np.zeros((ANGLES, SLANTS, 5))
+    values, windows = np.zeros((ANGLES, SLANTS, 5)), np.zeros((SLANTS, 4))
     _fill_blur(counter, 1.25 * fast, values)
-    return Blur(fast, 1.25 * fast, values, _tiles(counter))
-
-
-def _tiles(counter: Counter) -> NDArray[np.float64]:
-    """Tiles that face the origin are of equal length in pseudorapidity and end at planes through it; others, of equal length."""
-    if counter.is_disk:
-        return np.zeros((1, 5))
-    half, r = counter.high, counter.position
-    if not counter.is_projective:
-        edges = np.linspace(-half, half, counter.n_z + 1)
-        middle = np.zeros(counter.n_z)
-        return np.column_stack([middle + 1.0, middle, middle, edges[:-1], edges[1:]])
-    eta = np.linspace(-math.asinh(half / r), math.asinh(half / r), 2 * counter.n_z + 1)
-    tilt = np.arctan(np.sinh(eta))  # of edges and, in between, middles
-    far = r * np.cosh(eta[1::2])
-    sensor = far + counter.thickness + counter.gap
-    low, high = sensor * np.tan(tilt[:-1:2] - tilt[1::2]), sensor * np.tan(tilt[2::2] - tilt[1::2])
-    return np.column_stack([np.cos(tilt[1::2]), np.sin(tilt[1::2]), far, low, high])
+    _fill_windows(counter, fast, windows)
+    return Blur(fast, 1.25 * fast, values, windows)
 
 
 @kernel
@@ -293,36 +327,55 @@ def slant_1(t_n: float) -> tuple[int, float]:
 
 
 @kernel
+def ring_of_1(
+    v: NDArray[np.float64], largest: float, theta: float, slant: tuple[int, float]
+) -> tuple[float, float, float, float, float]:
+    """The five columns of `Blur` (whose `values` and `largest` are `v` and `largest`) at an angle and a `slant_1`; linear."""
+    a = min(max(theta / largest, 0.0), 1.0) * (ANGLES - 1)
+    i = min(int(a), ANGLES - 2)
+    f = a - i
+    j, g = slant
+    below, above = (1.0 - f) * (1.0 - g), f * (1.0 - g)  # weights of the four points
+    low, high = (1.0 - f) * g, f * g
+    return (
+        below * v[i, j, 0] + low * v[i, j + 1, 0] + above * v[i + 1, j, 0] + high * v[i + 1, j + 1, 0],
+        below * v[i, j, 1] + low * v[i, j + 1, 1] + above * v[i + 1, j, 1] + high * v[i + 1, j + 1, 1],
+        below * v[i, j, 2] + low * v[i, j + 1, 2] + above * v[i + 1, j, 2] + high * v[i + 1, j + 1, 2],
+        below * v[i, j, 3] + low * v[i, j + 1, 3] + above * v[i + 1, j, 3] + high * v[i + 1, j + 1, 3],
+        below * v[i, j, 4] + low * v[i, j + 1, 4] + above * v[i + 1, j, 4] + high * v[i + 1, j + 1, 4],
+    )
+
+
+@kernel
 def light_of_1(
     v: NDArray[np.float64], largest: float, theta: float, tan2: float, slant: tuple[int, float]
 ) -> tuple[float, float, float]:
     """Variances of one photon [rad^2] of a ring, all and without the emission point, and fraction of the light that gets out.
 
-    Linear in between the points of `Blur`, whose `values` and `largest` are `v` and `largest`; `tan2` is the squared tangent
-    of `theta`, `slant` is that of `slant_1`.
+    As `ring_of_1`; `tan2` is the squared tangent of `theta`.
     """
-    a = min(max(theta / largest, 0.0), 1.0) * (ANGLES - 1)
-    i = min(int(a), ANGLES - 2)
-    f = a - i
-    j, g = slant
-    h = 1.0 - g
-    all_ = (1.0 - f) * (h * v[i, j, 0] + g * v[i, j + 1, 0]) + f * (h * v[i + 1, j, 0] + g * v[i + 1, j + 1, 0])
-    rest = (1.0 - f) * (h * v[i, j, 1] + g * v[i, j + 1, 1]) + f * (h * v[i + 1, j, 1] + g * v[i + 1, j + 1, 1])
-    out = (1.0 - f) * (h * v[i, j, 2] + g * v[i, j + 1, 2]) + f * (h * v[i + 1, j, 2] + g * v[i + 1, j + 1, 2])
+    all_, rest, out, _, _ = ring_of_1(v, largest, theta, slant)
     return all_ / tan2, rest / tan2, out
 
 
 @kernel
 def circle_of_1(v: NDArray[np.float64], largest: float, theta: float, slant: tuple[int, float]) -> tuple[float, float]:
-    """Radius of a ring [cm], and its distance from the point behind the entry over the sine [cm]; as `light_of_1`."""
-    a = min(max(theta / largest, 0.0), 1.0) * (ANGLES - 1)
-    i = min(int(a), ANGLES - 2)
-    f = a - i
+    """Radius of a ring [cm], and its distance from the point behind the entry over the sine [cm]; as `ring_of_1`."""
+    _, _, _, radius, centre = ring_of_1(v, largest, theta, slant)
+    return radius, centre
+
+
+@kernel
+def window_of_1(windows: NDArray[np.float64], slant: tuple[int, float]) -> tuple[float, float, float, float]:
+    """The four columns of `Blur.windows` at a `slant_1`; linear."""
     j, g = slant
     h = 1.0 - g
-    radius = (1.0 - f) * (h * v[i, j, 3] + g * v[i, j + 1, 3]) + f * (h * v[i + 1, j, 3] + g * v[i + 1, j + 1, 3])
-    centre = (1.0 - f) * (h * v[i, j, 4] + g * v[i, j + 1, 4]) + f * (h * v[i + 1, j, 4] + g * v[i + 1, j + 1, 4])
-    return radius, centre
+    return (
+        h * windows[j, 0] + g * windows[j + 1, 0],
+        h * windows[j, 1] + g * windows[j + 1, 1],
+        h * windows[j, 2] + g * windows[j + 1, 2],
+        h * windows[j, 3] + g * windows[j + 1, 3],
+    )
 
 
 @kernel

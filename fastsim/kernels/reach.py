@@ -38,3 +38,35 @@ def reach_1(
     z_there = z + tan_lambda * s
     # A start on its way in may come out behind the half turn, which the arc's formula takes for one before the start.
     return (s, position, z_there) if s >= 0.0 and abs(z_there) <= high else nowhere
+
+
+@kernel
+def may_meet_1(
+    is_disk: bool, position: float, low: float, high: float, both_sides: bool, x: float, y: float, z: float, px: float,
+    py: float, pz: float, bend: float,
+) -> bool:  # fmt: skip
+    """Whether a particle from (x, y, z) [cm] may meet a place of `reach_1`: false only if it does not; quick, by bounds.
+
+    `bend` [GeV/cm] is its curvature times its pt. A barrel: the way in r is at most that from the start, on which z must not run
+    away, and at most the circle's diameter. Disks: the chord of half a turn is between 2 / pi of the arc and the arc.
+    """
+    pt2 = px * px + py * py
+    r = abs(x) + abs(y)  # or less
+    if is_disk:
+        if pz == 0.0 or abs(z) >= position or (pz < 0.0 and not both_sides):
+            return False
+        along = math.copysign(position, pz) - z
+        arc2_pz2 = along * along * pt2
+        farthest = 0.5 * math.pi * (high + r)
+        nearest = max(low - r, 0.0)
+        turn = along * bend  # times pt / pz over pt
+        return nearest * nearest * pz * pz <= arc2_pz2 <= farthest * farthest * pz * pz and abs(turn) <= math.pi * abs(
+            pz
+        )
+    shortest = position - r
+    if shortest <= 0.0:
+        return x * x + y * y < position * position
+    farthest = high + abs(z)
+    if pz * pz * shortest * shortest > farthest * farthest * pt2:
+        return False
+    return bend * bend * shortest * shortest <= 4.0 * pt2

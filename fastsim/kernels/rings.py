@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 
 from fastsim.jit import kernel
-from fastsim.kernels.cherenkov import SMALLEST_COSINE, Blur, Counter, bent_1, circle_of_1, light_of_1, slant_1
+from fastsim.kernels.cherenkov import SMALLEST_COSINE, Counter, bent_1
 from fastsim.kernels.helix import curvature_1
 from fastsim.kernels.reach import reach_1
 from fastsim.kernels.scattering import highland_1
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 STRAY: Final = (
     1e-3  # hits in a ring without any light, at least: no counter is free of them, and a likelihood needs a floor
 )
+LOG_STRAY: Final = math.log(STRAY)
 NOTHING: Final = -40.0  # logarithm of what is nothing beside 1
 BAND: Final = 3.0  # hits within so many sigma of the ring belong to it
 
@@ -51,10 +52,12 @@ class Crossing(NamedTuple):
     y_high: float
 
 
+NOWHERE: Final = Crossing(False, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0, 0.0, 0.0, 0.0, 0.0)
+
+
 @kernel
 def cross_1(
     counter: Counter,
-    blur: Blur,
     dca_xy: float,
     dca_z: float,
     phi: float,
@@ -64,18 +67,17 @@ def cross_1(
 ) -> Crossing:
     """Where and how a helix, given at closest approach to the beam line, crosses a counter."""
     c = curvature_1(q_over_pt, b_z)
-    nowhere = Crossing(counter.is_disk, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0, 0.0, 0.0, 0.0, 0.0)
     s, r, z = reach_1(
         0.0, -dca_xy, dca_z, tan_lambda, c, counter.is_disk, counter.position, counter.low, counter.high,
         counter.both_sides,
     )  # fmt: skip
     if math.isnan(s) or not 0.0 < abs(q_over_pt) < math.inf:
-        return nowhere
+        return NOWHERE
     cos_lambda = 1.0 / math.sqrt(1.0 + tan_lambda * tan_lambda)
     sin_lambda = tan_lambda * cos_lambda
     if counter.is_disk:
         if abs(sin_lambda) < SMALLEST_COSINE:
-            return nowhere
+            return NOWHERE
         u, v = turn_1(0.0, -dca_xy, c, s)
         radial = phi + c * s - math.atan2(v, u)
         along = phi + c * s + 0.5 * c * counter.thickness / abs(tan_lambda)
@@ -89,18 +91,19 @@ def cross_1(
     depth = counter.thickness + counter.gap
     in_phi, lean, x, x_low, x_high = _in_azimuth(counter, phi + c * s - math.atan2(v, u), r, r + depth)
     out, across = _turned(u / r, v / r, lean)
-    in_z, y = _along_beam(counter, blur, r, z)
-    cos_tilt, sin_tilt = blur.tiles[in_z, 0], blur.tiles[in_z, 1]
+    in_z = _row_1(counter, r, z)
+    cos_tilt, sin_tilt, far, y_low, y_high = tile_1(counter, in_z)
+    y = far * (z * cos_tilt - r * sin_tilt) / (r * cos_tilt + z * sin_tilt) if counter.is_projective else z
     t_n = cos_lambda * out * cos_tilt + sin_lambda * sin_tilt
     if t_n < SMALLEST_COSINE:
-        return nowhere
+        return NOWHERE
     out, across = _turned(out, across, 0.5 * c * counter.thickness / t_n * cos_lambda)
     turn = c * cos_lambda * cos_lambda
     return Crossing(
         False, cos_lambda * out * cos_tilt + sin_lambda * sin_tilt, cos_lambda * across,
         sin_lambda * cos_tilt - cos_lambda * out * sin_tilt,
         -turn * across * cos_tilt, turn * out, turn * across * sin_tilt,
-        x, y, in_z * counter.n_phi + in_phi, x_low, x_high, blur.tiles[in_z, 3], blur.tiles[in_z, 4],
+        x, y, in_z * counter.n_phi + in_phi, x_low, x_high, y_low, y_high,
     )  # fmt: skip
 
 
@@ -126,14 +129,38 @@ def _in_azimuth(counter: Counter, azimuth: float, r: float, r_sensor: float) -> 
 
 
 @kernel
-def _along_beam(counter: Counter, blur: Blur, r: float, z: float) -> tuple[int, float]:
-    """Tile along the beam, and place on its sensor [cm]: that of a line from the origin, or with no tilt that of z."""
+def _row_1(counter: Counter, r: float, z: float) -> int:
+    """Tile along the beam: those that face the origin are of equal length in pseudorapidity, others of equal length."""
+    part = z / counter.high
+    if counter.is_projective:
+        part = _asinh_1(z / r) / _asinh_1(counter.high / counter.position)
+    return min(max(int(0.5 * (part + 1.0) * counter.n_z), 0), counter.n_z - 1)
+
+
+@kernel
+def _asinh_1(x: float) -> float:
+    """As math.asinh, to 1e-16 absolutely, in a third of the time."""
+    a = abs(x)
+    return math.copysign(math.log(a + math.sqrt(1.0 + a * a)), x)
+
+
+@kernel
+def tile_1(counter: Counter, row: int) -> tuple[float, float, float, float, float]:
+    """A tile of a barrel: cosine and sine of its tilt, distance of its middle from the origin, borders on the sensor [cm].
+
+    Tiles that face the origin end at planes through it: on the sensor at tan(tilt - tilt of the middle), tan(tilt) = sinh(eta).
+    """
     if not counter.is_projective:
-        return min(int((z + counter.high) / (2.0 * counter.high) * counter.n_z), counter.n_z - 1), z
-    eta_max = math.asinh(counter.high / r)
-    tile = min(int((math.asinh(z / r) + eta_max) / (2.0 * eta_max) * counter.n_z), counter.n_z - 1)
-    cos_tilt, sin_tilt, far = blur.tiles[tile, 0], blur.tiles[tile, 1], blur.tiles[tile, 2]
-    return tile, far * (z * cos_tilt - r * sin_tilt) / (r * cos_tilt + z * sin_tilt)
+        step = 2.0 * counter.high / counter.n_z
+        return 1.0, 0.0, 0.0, row * step - counter.high, (row + 1) * step - counter.high
+    half = _asinh_1(counter.high / counter.position) / counter.n_z  # of a tile, in eta
+    e, e_half = math.exp((2 * row + 1 - counter.n_z) * half), math.exp(half)
+    sinh, cosh = 0.5 * (e - 1.0 / e), 0.5 * (e + 1.0 / e)
+    low, high = 0.5 * (e / e_half - e_half / e), 0.5 * (e * e_half - 1.0 / (e * e_half))  # sinh of the borders' eta
+    far = counter.position * cosh
+    sensor = far + counter.thickness + counter.gap
+    y_low, y_high = sensor * (low - sinh) / (1.0 + low * sinh), sensor * (high - sinh) / (1.0 + high * sinh)
+    return 1.0 / cosh, sinh / cosh, far, y_low, y_high
 
 
 @kernel
@@ -173,12 +200,23 @@ def seen_1(crossing: Crossing, radius: float, centre: float) -> float:
     return max(1.0 - lost / (2.0 * math.pi), 0.0)
 
 
+Shape = tuple[float, float, float, float, float]  # the columns of `Blur` at some angle and slant
+
+
+@kernel
+def angle_1(light: Light, p_over_z: float, mass2: float) -> float:
+    """Cherenkov angle [rad] of a species of this (mass / charge)^2 [GeV^2] at a rigidity [GeV]; NaN below threshold."""
+    cos2 = (1.0 + mass2 / (p_over_z * p_over_z)) / light.index2
+    return math.acos(math.sqrt(cos2)) if cos2 < 1.0 else math.nan
+
+
 class Light(NamedTuple):
     """What is the same for all species of a track.
 
     Squared index of the radiator; slant (see `slant_1`); path in the radiator [cm] and n0 times that; variances [rad^2] of
     the track's bending there and of its direction at high momentum; what scattering adds to that,
-    times beta^2 and rigidity^2 [GeV^2]; dark counts in the ring; whether all rings lie within the borders.
+    times beta^2 and rigidity^2 [GeV^2]; of the ring of a fast particle, within BAND sigma: dark counts, and area [cm^2] on the
+    tile; whether all rings lie within the borders.
     """
 
     index2: float
@@ -189,50 +227,25 @@ class Light(NamedTuple):
     track: float
     scatter: float
     stray: float
+    band: float
     is_whole: bool
 
 
 @kernel
-def light_1(counter: Counter, blur: Blur, crossing: Crossing) -> Light:
-    """Prepare a track's crossing."""
+def light_1(counter: Counter, crossing: Crossing, slant: tuple[int, float], shape: Shape, area: float) -> Light:
+    """Prepare a track's crossing: `slant` is its `slant_1`, `shape` that of a fast particle's ring, `area` from `window_of_1`."""
     path = counter.thickness / crossing.t_n
-    slant = slant_1(crossing.t_n)
-    turn2 = crossing.b_n**2 + crossing.b_x**2 + crossing.b_y**2
-    thick = counter.x_over_x0 / crossing.t_n
-    scatter = highland_1(thick, thick, 1.0, 1.0, 1.0, 1)
-    radius, centre = circle_of_1(blur.values, blur.largest, blur.fast, slant)
+    turn2 = crossing.b_n * crossing.b_n + crossing.b_x * crossing.b_x + crossing.b_y * crossing.b_y
+    scatter = 0.0
+    if counter.x_over_x0 > 0.0:
+        thick = counter.x_over_x0 / crossing.t_n
+        scatter = highland_1(thick, thick, 1.0, 1.0, 1.0, 1)
+    seen = seen_1(crossing, shape[3], shape[4])
     return Light(
-        counter.index * counter.index, slant, path, counter.n0 * path, turn2 * path * path / 12.0, counter.sigma_track**2,
-        scatter * scatter, stray_1(counter, blur, slant), seen_1(crossing, radius, centre) == 1.0,
+        counter.index * counter.index, slant, path, counter.n0 * path, turn2 * path * path / 12.0,
+        counter.sigma_track * counter.sigma_track, scatter * scatter, counter.dark * BAND * area * seen, BAND * area * seen,
+        seen == 1.0,
     )  # fmt: skip
-
-
-@kernel
-def stray_1(counter: Counter, blur: Blur, slant: tuple[int, float]) -> float:
-    """Mean number of dark counts within BAND sigma of the ring of a fast particle."""
-    return counter.dark * band_1(counter, blur, slant) if counter.dark > 0.0 else 0.0
-
-
-@kernel
-def band_1(counter: Counter, blur: Blur, slant: tuple[int, float]) -> float:
-    """Area [cm^2] on the sensor of what is within BAND sigma of the ring of a fast particle."""
-    theta = blur.fast
-    tangent = math.tan(theta)
-    photon, _, _ = light_of_1(blur.values, blur.largest, theta, tangent * tangent, slant)
-    if counter.is_mirror:
-        f = focal_1(counter)
-        radius, slope = f * tangent, f * (1.0 + tangent * tangent)
-    else:
-        radius, _ = circle_of_1(blur.values, blur.largest, theta, slant)
-        smaller, _ = circle_of_1(blur.values, blur.largest, 0.95 * theta, slant)
-        slope = (radius - smaller) / (0.05 * theta)
-    return 4.0 * math.pi * radius * slope * BAND * math.sqrt(photon)
-
-
-@kernel
-def focal_1(counter: Counter) -> float:
-    """Focal length [cm]; 1 where angles are given instead, so that places are tangents of angles."""
-    return counter.focal_length if counter.focal_length > 0.0 else 1.0
 
 
 @kernel
@@ -243,9 +256,8 @@ def track_variance_1(light: Light, p_over_z: float, ratio2: float) -> float:
 
 @kernel
 def ring_1(
-    values: NDArray[np.float64], largest: float, crossing: Crossing, light: Light, theta: float, sin2: float, charge2: float,
-    track: float,
-) -> tuple[float, float, float]:  # fmt: skip
+    shape: Shape, crossing: Crossing, light: Light, sin2: float, charge2: float, track: float
+) -> tuple[float, float, float]:
     """What a ring of angle `theta` (`sin2`: its squared sine) has, of a particle with this squared charge.
 
     `values` and `largest` are those of the counter's `Blur`; `track` is the variance [rad^2] of the track's direction in one
@@ -253,12 +265,12 @@ def ring_1(
     variance of the ring that does not fall with their number: around a whole ring the track's direction averages out, in an
     arc it does not.
     """
-    photon, rest, out = light_of_1(values, largest, theta, sin2 / (1.0 - sin2), light.slant)
-    photon = bent_1(photon, rest, light.bend)
+    photon, rest, out, radius, centre = shape
+    inverse_tan2 = (1.0 - sin2) / sin2
+    photon = bent_1(photon * inverse_tan2, rest * inverse_tan2, light.bend)
     mean = light.n0_path * charge2 * sin2 * out
     common = 0.0
     if not light.is_whole:
-        radius, centre = circle_of_1(values, largest, theta, light.slant)
         seen = seen_1(crossing, radius, centre)
         mean *= seen
         if 0.0 < seen < 1.0 and track > 0.0:
@@ -285,68 +297,61 @@ def momentum_1(tan_lambda: float, q_over_pt: float, c_tt: float, c_qt: float, c_
 
 @kernel
 def sigma_of_ring_1(
-    values: NDArray[np.float64], largest: float, crossing: Crossing, light: Light, p_over_z: float, n: float, theta: float,
-    stray: float,
-) -> float:  # fmt: skip
+    shape: Shape, crossing: Crossing, light: Light, p_over_z: float, n: float, theta: float, stray: float
+) -> float:
     """Resolution [rad] of a ring of `n` hits that is seen at `theta`, whatever the particle was."""
     sine = math.sin(theta)
     sin2 = sine * sine
     ratio2 = max(light.index2 * (1.0 - sin2) - 1.0, 0.0)  # of a particle with this angle
     track = track_variance_1(light, p_over_z, ratio2)
-    mean, photon, common = ring_1(values, largest, crossing, light, theta, sin2, 1.0, track)
+    mean, photon, common = ring_1(shape, crossing, light, sin2, 1.0, track)
     return math.sqrt(variance_of_ring_1(photon, common, n, mean, stray))
 
 
 @kernel
-def compare(
-    values: NDArray[np.float64], largest: float, crossing: Crossing, light: Light, stray: float, p_over_z: float,
-    relative2: float, n: float, theta: float, mass2: NDArray[np.float64], charge2: NDArray[np.float64],
-    expected: NDArray[np.float64], n_sigma: NDArray[np.float64], log_likelihood: NDArray[np.float64], i: int,
-) -> None:  # fmt: skip
-    """Compare `n` hits and the ring of angle `theta` [rad] (NaN: no ring) with each species; see docs/rich.md.
+def without_light_1(n: float, theta: float, stray: float, largest: float) -> float:
+    """Log-likelihood of `n` hits and the ring of angle `theta` [rad] (NaN: no ring), all stray; a ring may have any angle."""
+    floor = max(stray, STRAY)
+    return n * math.log(floor) - floor - (0.0 if math.isnan(theta) else math.log(largest))
 
-    `p_over_z` and `relative2` as from `momentum_1`; `mass2` holds (mass / charge)^2. Fills row `i` of the expected angles (NaN
-    below threshold), n sigma (NaN also without a ring) and log-likelihoods (always finite; the factorial of n left out).
+
+@kernel
+def compare_1(
+    shape: Shape, crossing: Crossing, light: Light, stray: float, p_over_z: float, relative2: float, n: float, theta: float,
+    angle: float, mass2: float, charge2: float, largest: float,
+) -> tuple[float, float]:  # fmt: skip
+    """Compare `n` hits and the ring of angle `theta` [rad] (NaN: no ring) with a species that has light; see docs/rich.md.
+
+    `shape` is that of a ring of its `angle_1`, `angle`; `p_over_z` and `relative2` are as from `momentum_1`, `mass2` is
+    (mass / charge)^2. Returns n sigma (NaN without a ring) and the log-likelihood (the factorial of n left out).
     """
     floor = max(stray, STRAY)
-    log_floor = math.log(floor)
+    log_floor = math.log(floor) if stray > STRAY else LOG_STRAY
     has_ring = not math.isnan(theta)
-    log_even = -math.log(largest) if has_ring else 0.0  # a ring of stray hits may have any angle
-    without_light = n * log_floor - floor + log_even
-    index2 = light.index2
-    inverse2 = 1.0 / (p_over_z * p_over_z)
-    for h in range(len(mass2)):
-        n_sigma[i, h] = math.nan
-        ratio2 = mass2[h] * inverse2
-        cos2 = (1.0 + ratio2) / index2
-        if cos2 >= 1.0:
-            expected[i, h] = math.nan
-            log_likelihood[i, h] = without_light
-            continue
-        sin2 = 1.0 - cos2
-        angle = math.acos(math.sqrt(cos2))
-        expected[i, h] = angle
-        track = track_variance_1(light, p_over_z, ratio2)
-        mean, photon, common = ring_1(values, largest, crossing, light, angle, sin2, charge2[h], track)
-        hits = mean + floor
-        log_hits = math.log(hits)
-        total = n * log_hits - hits
-        if has_ring:
-            by_momentum2 = (
-                ratio2 * ratio2 * relative2 / (index2 * index2 * cos2 * sin2)
-            )  # d(angle) / d(ln p) = m^2 / (n p E sin)
-            variance = variance_of_ring_1(photon, common, n, mean, stray) + by_momentum2
-            pull = (theta - angle) / math.sqrt(variance)
-            n_sigma[i, h] = pull
-            # All hits stray: with probability (floor / hits)^n; else the ring is where it should be.
-            log_stray = n * (log_floor - log_hits)
-            log_ring = -0.5 * (pull * pull + math.log(2.0 * math.pi * variance))
-            if log_stray > NOTHING:
-                log_ring += math.log1p(-math.exp(log_stray)) if log_stray < 0.0 else -math.inf
-            log_stray += log_even
-            low, high = min(log_ring, log_stray), max(log_ring, log_stray)
-            total += high + (math.log1p(math.exp(low - high)) if low > high + NOTHING else 0.0)
-        log_likelihood[i, h] = total
+    log_even = -math.log(largest)
+    ratio2 = mass2 / (p_over_z * p_over_z)
+    cos2 = (1.0 + ratio2) / light.index2
+    sin2 = 1.0 - cos2
+    track = track_variance_1(light, p_over_z, ratio2)
+    mean, photon, common = ring_1(shape, crossing, light, sin2, charge2, track)
+    hits = mean + floor
+    log_hits = math.log(hits)
+    total = n * log_hits - hits
+    if not has_ring:
+        return math.nan, total
+    by_momentum2 = (
+        ratio2 * ratio2 * relative2 / (light.index2 * light.index2 * cos2 * sin2)
+    )  # d(angle) / d(ln p) = m^2 / (n p E sin)
+    variance = variance_of_ring_1(photon, common, n, mean, stray) + by_momentum2
+    pull = (theta - angle) / math.sqrt(variance)
+    # All hits stray: with probability (floor / hits)^n; else the ring is where it should be.
+    log_stray = n * (log_floor - log_hits)
+    log_ring = -0.5 * (pull * pull + math.log(2.0 * math.pi * variance))
+    if log_stray > NOTHING:
+        log_ring += math.log1p(-math.exp(log_stray)) if log_stray < 0.0 else -math.inf
+    log_stray += log_even
+    low, high = min(log_ring, log_stray), max(log_ring, log_stray)
+    return pull, total + high + (math.log1p(math.exp(low - high)) if low > high + NOTHING else 0.0)
 
 
 class Tracks(NamedTuple):
@@ -381,8 +386,9 @@ class Rings(NamedTuple):
     log_likelihood: NDArray[np.float64]
 
 
-def make_rings(n: int, n_species: int) -> Rings:
-    """Rows of tracks that are not measured."""
-    no = np.zeros((2, n), dtype=np.bool_)
-    one, each = np.full((3, n), math.nan), np.full((3, n, n_species), math.nan)
+def make_rings(n: int, n_species: int, *, is_filled: bool = True) -> Rings:
+    """Rows of tracks that are not measured, or that are to be filled."""
+    no, one, each = np.zeros((2, n), dtype=np.bool_), np.empty((3, n)), np.empty((3, n, n_species))
+    if is_filled:
+        one[:] = each[:] = math.nan
     return Rings(no[0], no[1], one[0], one[1], one[2], each[0], each[1], each[2])

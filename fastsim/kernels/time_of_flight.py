@@ -29,6 +29,20 @@ def tan_excess_1(h: float) -> float:
 
 
 @kernel
+def arc_to_point_1(dca_xy: float, cos_phi: float, sin_phi: float, c: float, x: float, y: float) -> float:
+    """Transverse arc [cm] from a helix's closest approach to the beam line to that to a point (x, y) [cm] within a quarter turn.
+
+    As `vertex_seed.approach_1`; a series where it is short (1e-12).
+    """
+    along = (x * cos_phi + y * sin_phi) / (1.0 + c * (dca_xy + x * sin_phi - y * cos_phi))
+    tangent = c * along
+    if abs(tangent) > 0.03:
+        return math.atan(tangent) / c
+    t2 = tangent * tangent
+    return along * (1.0 - t2 * (1.0 / 3.0 - t2 * (1.0 / 5.0 - t2 * (1.0 / 7.0 - t2 / 9.0))))
+
+
+@kernel
 def arc_slopes_1(
     is_disk: bool, s: float, r: float, dca_xy: float, tan_lambda: float, c: float, b_z: float
 ) -> tuple[float, float]:

@@ -153,7 +153,7 @@ def test_neutral_pion(energy):
 def test_width_of_phos():
     """ALICE PHOS measures 4.56 MeV for pt > 1.7 GeV (arXiv:1902.06145).
 
-    Its terms, from memory of that paper and the PHOS TDR: 13 MeV/E (+) 3.6 %/sqrt(E) (+) 1.1 %, 3.3 mm/sqrt(E), 460 cm. Within
+    Its terms, our assumption (no open source was found): 13 MeV/E (+) 3.6 %/sqrt(E) (+) 1.1 %, 3.3 mm/sqrt(E), 460 cm. Within
     15 %, for the spectrum and the calibration of the day are not here.
     """
     phos = {

@@ -18,7 +18,7 @@ from fastsim import toml
 from fastsim.detector import Detector
 from fastsim.devices import clusters as cl
 from fastsim.devices.calorimeter import Calorimeters, make_grids, make_readout
-from fastsim.devices.energy_flow import neutral_energy
+from fastsim.devices.energy_flow import fill_neutral, group_clusters
 from fastsim.errors import CardError
 from fastsim.kernels import cells
 from fastsim.kernels.shower import bock_1, em_share_1, gamma_p_1, mean_shape_1, n_spots_1, radial_1, response_1
@@ -293,8 +293,9 @@ def test_clusters_by_brute_force():
     room.energy[:] = rng.exponential(0.5, len(used)) * (rng.random(len(used)) < 0.95)
     room.place[:] = [cells.centre_1(grids, 0, cell) for cell in used]
     found = cl.make_clusters(len(used))
-    order = np.argsort(-room.energy)
-    n = cl.find_clusters(np.array([0, len(used)]), order, grids, readout, room, found, np.zeros(2, dtype=np.int64))
+    links = cl.make_links(len(used))
+    n = cl.find_clusters(np.array([0, len(used)]), grids, readout, room, links, found, np.zeros(2, dtype=np.int64))
+    cl.share_cells(readout, links, room)
     energies = {cell: e for cell, e in zip(used.tolist(), room.energy, strict=True) if e > 0}
     neighbours = {
         a: [cells.neighbour_1(grids, 0, a, i, j) for i in (-1, 0, 1) for j in (-1, 0, 1) if i or j] for a in energies
@@ -382,9 +383,22 @@ def test_energy_flow_by_hand():
     """Clusters: ecal 4 and 2, hcal 9 and 6 GeV, each of 1 GeV uncertainty; tracks link 4 with 9 (5 GeV), 2 with nothing (3)."""
     energy, is_hcal = np.array([4.0, 2.0, 9.0, 6.0]), np.array([False, False, True, True])
     links = np.array([[0, 2], [1, -1], [-1, -1]])
-    given = (links, np.array([5.0, 3.0, 7.0]), np.array([2.0, 0.1, 0.1]), energy, np.ones(4), is_hcal)
-    assert neutral_energy(*given, 3.9).tolist() == pytest.approx([4.0, 0.0, 4.0, 6.0])  # 8 / sqrt(1 + 1 + 2) = 4
-    assert neutral_energy(*given, 4.1).tolist() == [0.0, 0.0, 0.0, 6.0]
+    group = group_clusters(links, 4)
+    assert (group[0], group[1] == group[3], group[0] == group[1]) == (group[2], False, False)
+    found = np.empty(4)
+    for significance, expected in ((3.9, [4.0, 0.0, 4.0, 6.0]), (4.1, [0.0, 0.0, 0.0, 6.0])):  # 8 / sqrt(1 + 1 + 2) = 4
+        fill_neutral(
+            links,
+            group,
+            np.array([5.0, 3.0, 7.0]),
+            np.array([2.0, 0.1, 0.1]),
+            energy,
+            np.ones(4),
+            is_hcal,
+            significance,
+            found,
+        )
+        assert found.tolist() == pytest.approx(expected)
 
 
 def many(seed=5, sizes=(30, 0, 1, 17)):

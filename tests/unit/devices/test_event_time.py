@@ -15,7 +15,7 @@ def densities(t, starts, rows, mean, sigma):
     """Logarithm of the density of start times t (m,), straight from its definition."""
     log = -0.5 * ((t - mean) / sigma) ** 2
     for i in rows:
-        chi2 = (t[:, None] - starts.time[i]) ** 2 / starts.variance[i]
+        chi2 = (t[:, None] - starts.time[i]) ** 2 * starts.precision[i]
         log = log + np.log((starts.weight[i] * np.exp(-chi2 / 2)).sum(axis=1) + math.exp(-CHI2_CUT / 2))
     return log
 
@@ -26,7 +26,7 @@ def random_starts(generator, n):
     time = np.column_stack([generator.normal(0, 0.03, n), -late[:, 0], -late[:, 1]])
     kind = generator.choice(3, n, p=[0.8, 0.1, 0.1])
     time -= time[np.arange(n), kind][:, None] - generator.normal(0, 0.03, n)[:, None]
-    return Starts(time + generator.normal(0, 0.15), np.full((n, 3), 0.03**2), np.tile([0.85, 0.1, 0.05], (n, 1)))
+    return Starts(time + generator.normal(0, 0.15), np.full((n, 3), 0.03**-2), np.tile([0.85, 0.1, 0.05], (n, 1)))
 
 
 def event_times(starts, mean=0.05, sigma=0.2):
@@ -81,7 +81,7 @@ def test_the_beams_alone_and_a_far_track():
     nothing = Starts(np.empty((0, 3)), np.empty((0, 3)), np.empty((0, 3)))
     times = event_times(nothing)
     assert (times.time[0], times.sigma[0], times.n_tracks[0]) == (0.05, pytest.approx(0.2), 0)
-    starts = Starts(np.array([[0.1], [0.12], [5.0]]), np.full((3, 1), 0.02**2), np.ones((3, 1)))
+    starts = Starts(np.array([[0.1], [0.12], [5.0]]), np.full((3, 1), 0.02**-2), np.ones((3, 1)))
     times = event_times(starts)
     assert times.time[0] == pytest.approx((0.05 / 0.04 + 0.22 / 4e-4) / (1 / 0.04 + 2 / 4e-4), abs=2e-4)
     assert times.sigma[0] == pytest.approx((1 / 0.04 + 2 / 4e-4) ** -0.5, rel=0.01)

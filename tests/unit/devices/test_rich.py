@@ -13,7 +13,17 @@ from fastsim import columns as c
 from fastsim.detector import load_detector
 from fastsim.detector.devices.rich import photons_per_cm
 from fastsim.devices.rich import RichCounters, RichOptions, columns_of
-from fastsim.devices.rich_photons import Hits, angle_of_1, around_1, deflect_1, gather, most_voted_1
+from fastsim.devices.rich_fit import (
+    angle_of_1,
+    bending_1,
+    between_1,
+    compare_species,
+    fill_angles,
+    gather,
+    most_voted_1,
+    search_1,
+)
+from fastsim.devices.rich_photons import Hits, around_1, deflect_1, light_of_crossing
 from fastsim.errors import CardError
 from fastsim.kernels import cherenkov as light
 from fastsim.kernels import rings
@@ -192,6 +202,16 @@ def test_sellmeiers_formula_of_aerogel():
         assert ratio == pytest.approx(expected / (0.05639 / (1.0 - (83.22 / 500.0) ** 2)), rel=1e-12)
 
 
+def test_one_pole_describes_c4f10():
+    """The table of key4hep's k4geo (CLD_o3_v01/materials_arc_o1_v01.xml, 3204f556, from EIC's dRICH), to its last digit."""
+    energy = np.array([1.87855, 1.92389, 2.10539, 2.3247, 2.59502, 2.93647, 3.38139, 3.98521, 4.85156, 6.19921])  # eV
+    table = np.array([1.0013, 1.0013, 1.00131, 1.00131, 1.00132, 1.00133, 1.00134, 1.00136, 1.0014, 1.00149])
+    number = forward(sigma_photon_mrad=None, focal_length=150.0, pixel=0.3).counter()
+    n = np.array([light.index_1(number, e / 1239.842) for e in energy])
+    scaled = 1.0 + (n - 1.0) * ((table - 1.0) @ (n - 1.0)) / ((n - 1.0) @ (n - 1.0))
+    np.testing.assert_allclose(scaled, table, atol=5e-6)
+
+
 def test_frank_and_tamm():
     """370 photons per cm, eV and sin^2 (PDG review, 34.7): 1 eV is 1 / 1239.84 nm."""
     assert photons_per_cm(0.0, 1.0 / 1239.842) == pytest.approx(369.8, rel=1e-3)
@@ -243,9 +263,9 @@ def test_a_photon_is_reconstructed_where_it_came_from(phi):
     )
     scale = light.landing_1(1.03, d[0], 0.5 * number.thickness, number.gap, number.gap_index)
     np.testing.assert_allclose([middle * T[1] + scale * d[1], middle * T[2] + scale * d[2]], [x, y], atol=1e-11)
-    theta, *e = angle_of_1(number, crossing_at(T), x, y)
+    theta, *seen = angle_of_1(number, crossing_at(T), x, y)
     assert theta == pytest.approx(0.24, abs=1e-9)
-    np.testing.assert_allclose(math.cos(0.24) * np.array(T) + math.sin(0.24) * np.array(e), d, atol=1e-8)
+    np.testing.assert_allclose(seen, d, atol=1e-10)
 
 
 @pytest.mark.parametrize("phi", [0.3, 1.7, 2.9, 4.4, 5.9])
@@ -276,10 +296,10 @@ def test_light_that_cannot_get_out():
     assert math.isnan(light.landing_1(1.03, -0.5, 1.0, number.gap, number.gap_index))
     blur = light.make_blur(number)
     outside = light.light_of_1(blur.values, blur.largest, 0.24, math.tan(0.24) ** 2, light.slant_1(0.25))[2]
-    # d_n of the photon must be above sqrt(1 - (n_gap / n)^2): brute force over azimuths
+    # n sin(in the radiator) = n_gap sin(in the gap), whose cosine must be above 0.2: brute force over azimuths
     phi = np.linspace(0, 2 * np.pi, 20001)[:-1]
     d_n = math.cos(0.24) * 0.25 - math.sin(0.24) * math.sqrt(1 - 0.25**2) * np.cos(phi)
-    assert outside == pytest.approx(np.mean(d_n > math.sqrt(1 - (1.000283 / 1.03) ** 2)), abs=1.5 / 48)
+    assert outside == pytest.approx(np.mean(d_n > math.sqrt(1 - (1 - 0.2**2) * (1.000283 / 1.03) ** 2)), abs=1.5 / 48)
     assert outside < 0.9
 
 
@@ -292,6 +312,32 @@ def test_bending_in_the_radiator_is_averaged_harmonically(a, v, b):
         / math.pi
     )
     assert light.bent_1(a * a + v * v, v * v, b * b) == pytest.approx(1.0 / weight, rel=1e-9)
+
+
+def test_angles_behind_a_mirror():
+    """In the focal plane by directions, the quick way and the long one; and what a bent track moves, by a small turn."""
+    number = forward(sigma_photon_mrad=None, focal_length=150.0, pixel=0.1).counter()
+    t_n = 1.0 / math.sqrt(1.0 + 0.1**2 + 0.05**2)
+    t = (t_n, 0.1 * t_n, -0.05 * t_n)
+    crossing = crossing_at(t)
+    near = np.random.default_rng(2).uniform(-15.0, 15.0, (50, 2)) + 150.0 * np.array([0.1, -0.05])
+    angles = np.empty(50)
+    fill_angles(150.0, *t, near, angles)
+    for (x, y), angle in zip(near, angles, strict=True):
+        d = np.array([150.0, x, y]) / math.hypot(150.0, x, y)
+        exact = math.atan2(np.linalg.norm(np.cross(d, t)), d @ t)
+        assert angle == pytest.approx(exact, abs=1e-9)
+        assert angle_of_1(number, crossing, x, y)[0] == pytest.approx(exact, abs=1e-9)
+        b, h = np.array([0.0, 0.5e-3, 1e-3]), 1e-5
+        turned = np.array(t) + h * (b - (b @ t) * np.array(t))
+        other = math.atan2(np.linalg.norm(np.cross(d, turned)), d @ turned)
+        bent = bending_1(crossing_at(t, b_n=b[0], b_x=b[1], b_y=b[2]), 150.0, x, y)
+        assert bent == pytest.approx((exact - other) / h, rel=1e-3, abs=1e-6)
+
+
+@pytest.mark.parametrize("angle", [0.0, 1e-4, 0.05, 0.0999, 0.1001, 0.3, 3.0])
+def test_angle_between_two_directions(angle):
+    assert between_1(math.cos(angle) - 1.0, math.sin(angle), 0.0) == pytest.approx(angle, rel=1e-10)
 
 
 def test_two_deflections():
@@ -325,36 +371,39 @@ def test_fraction_of_a_ring_on_a_disk():
 def test_tiles_that_face_the_origin_do(n_phi):
     """Straight tracks from the origin through the middle of tiles hit them at right angles, and in the middle."""
     number = counter(is_projective=True, n_sectors_z=21, n_sectors_phi=n_phi).counter()
-    blur = light.make_blur(number)
     eta_max = math.asinh(300.0 / 90.0)
     for tile in (0, 4, 10, 20):
         eta = ((tile + 0.5) * 2 / 21 - 1) * eta_max
-        crossing = rings.cross_1(number, blur, 0.0, 0.0, math.pi / 36, math.sinh(eta), 1e-9, B_Z)
+        crossing = rings.cross_1(number, 0.0, 0.0, math.pi / 36, math.sinh(eta), 1e-9, B_Z)
         assert crossing.tile == tile * n_phi
         np.testing.assert_allclose([crossing.t_n, crossing.t_x, crossing.t_y], [1, 0, 0], atol=1e-6)
         assert crossing.y == pytest.approx(0.0, abs=1e-6)
         assert crossing.y_low < 0 < crossing.y_high
-    widths = blur.tiles[:, 4] - blur.tiles[:, 3]
-    assert widths.max() / widths.min() < 1.6  # farther sensors are larger
+    widths = [high - low for *_, low, high in (rings.tile_1(number, row) for row in range(21))]
+    assert max(widths) / min(widths) < 1.6  # farther sensors are larger
+    for row in (0, 4, 10, 20):  # borders point to the origin: by tilts
+        eta = (np.array([row, row + 0.5, row + 1]) * 2 / 21 - 1) * eta_max
+        tilt, far = np.arctan(np.sinh(eta)), 90.0 * math.cosh(eta[1])
+        expected = (math.cos(tilt[1]), math.sin(tilt[1]), far, *((far + 27.0) * np.tan(tilt[::2] - tilt[1])))
+        assert rings.tile_1(number, row) == pytest.approx(expected, abs=1e-9)
 
 
 def test_tiles_of_equal_length():
     number = counter(n_sectors_z=4).counter()
-    blur = light.make_blur(number)
-    np.testing.assert_allclose(blur.tiles[:, 3:], [[-300, -150], [-150, 0], [0, 150], [150, 300]])
-    crossing = rings.cross_1(number, blur, 0.0, 160.0, 0.0, 0.0, 1e-9, B_Z)
+    borders = [rings.tile_1(number, row)[3:] for row in range(4)]
+    np.testing.assert_allclose(borders, [[-300, -150], [-150, 0], [0, 150], [150, 300]])
+    crossing = rings.cross_1(number, 0.0, 160.0, 0.0, 0.0, 1e-9, B_Z)
     assert (crossing.tile, crossing.y, crossing.y_low, crossing.y_high) == (3, 160.0, 150.0, 300.0)
 
 
 def test_where_a_track_is_not_measured():
     number, gas = counter().counter(), forward(both_sides=False).counter()
-    blur, blur_gas = light.make_blur(number), light.make_blur(gas)
-    beyond = rings.cross_1(number, blur, 0.0, 0.0, 0.0, 4.0, 1e-9, B_Z)
-    curled = rings.cross_1(number, blur, 0.0, 0.0, 0.0, 0.0, 1 / 0.2, 2.0)
-    no_track = rings.cross_1(number, blur, 0.0, 0.0, 0.0, 0.0, 0.0, 2.0)
-    other_side = rings.cross_1(gas, blur_gas, 0.0, 0.0, 0.0, -10.0, 1e-9, B_Z)
+    beyond = rings.cross_1(number, 0.0, 0.0, 0.0, 4.0, 1e-9, B_Z)
+    curled = rings.cross_1(number, 0.0, 0.0, 0.0, 0.0, 1 / 0.2, 2.0)
+    no_track = rings.cross_1(number, 0.0, 0.0, 0.0, 0.0, 0.0, 2.0)
+    other_side = rings.cross_1(gas, 0.0, 0.0, 0.0, -10.0, 1e-9, B_Z)
     assert [x.t_n for x in (beyond, curled, no_track, other_side)] == [0.0] * 4
-    assert rings.cross_1(gas, blur_gas, 0.0, 0.0, 0.0, 10.0, 1e-9, B_Z).t_n > 0.9
+    assert rings.cross_1(gas, 0.0, 0.0, 0.0, 10.0, 1e-9, B_Z).t_n > 0.9
 
 
 @pytest.mark.parametrize("name", ["poisson_1", "landing_1", "take_off_1", "bent_1"])
@@ -367,21 +416,66 @@ def test_the_jit_changes_nothing(name):
     assert getattr(kernel, "py_func", kernel)(*numbers[name]) == pytest.approx(kernel(*numbers[name]), rel=1e-14)
 
 
+@pytest.mark.parametrize("t_n", [1.0, 0.9, 0.7, 0.5, 0.3])
+def test_where_rings_are_looked_for(t_n):
+    """The window holds all light of a fast particle that lands on the tile, by vectors, and little more.
+
+    Of flat incidence (an arc of light that opens away from the track) at least 85 %; it stays finite.
+
+    Its band has the area that points within one resolution cover: 4 pi R R' sigma at normal incidence.
+    """
+    number = counter().counter()
+    blur = light.make_blur(number)
+    slant = light.slant_1(t_n)
+    lean = 0.6  # direction on the sensor
+    t = (t_n, math.sqrt(1 - t_n**2) * math.cos(lean), math.sqrt(1 - t_n**2) * math.sin(lean))
+    crossing = crossing_at(t, x=3.0, y=-2.0)
+    shape = light.ring_of_1(blur.values, blur.largest, blur.fast, slant)
+    own = rings.light_1(number, crossing, slant, shape, light.window_of_1(blur.windows, slant)[0])
+    x, y, half_x, half_y = search_1(number, blur, crossing, own)
+    landed = []
+    for phi in np.linspace(0, 2 * np.pi, 721)[:-1]:
+        if t_n == 1.0:
+            place = 0.5 * math.tan(blur.fast) * 2.0 + 25.0 * math.tan(math.asin(1.03 * math.sin(blur.fast) / 1.000283))
+            landed.append((place * math.cos(phi), place * math.sin(phi)))
+            continue
+        with np.errstate(invalid="ignore"):
+            d = np.array(light.photon_1(*t, math.cos(blur.fast), math.sin(blur.fast), math.cos(phi), math.sin(phi)))
+        if (1.03 * math.sqrt(max(1 - d[0] ** 2, 0.0)) / 1.000283) ** 2 < 1 - 0.2**2 and d[0] > 0:
+            landed.append(trace(1.03, blur.fast, phi, 0.5 * number.thickness / t_n, number, t)[0])
+    landed = np.add(landed, [3.0, -2.0])
+    inside = (np.abs(landed - [x, y]) <= [half_x, half_y]).all(axis=1)
+    assert inside.mean() == 1.0 if t_n > 0.5 else inside.mean() > 0.85
+    assert half_x < 1.35 * np.abs(landed[:, 0] - x).max()
+    assert half_y < 1.35 * np.abs(landed[:, 1] - y).max()
+    assert max(half_x, half_y) < 60.0
+    on_tile = search_1(number, blur, crossing_at(t, x=3.0, y=-2.0, y_low=-12.0, y_high=15.0), own)
+    assert on_tile[1] - on_tile[3] >= -12.0
+    assert on_tile[1] + on_tile[3] <= 15.0
+    if t_n == 1.0:
+        h = 1e-5
+        radius = [
+            math.tan(a) + 25.0 * math.tan(math.asin(1.03 * math.sin(a) / 1.000283))
+            for a in (blur.fast - h, blur.fast + h)
+        ]
+        sigma = math.sqrt(shape[0]) / math.tan(blur.fast)
+        area = 4 * math.pi * np.mean(radius) * (radius[1] - radius[0]) / (2 * h) * rings.BAND * sigma
+        assert own.band == pytest.approx(area, rel=2e-3)
+
+
 NUMBER = counter().counter()
 BLUR = light.make_blur(NUMBER)
+TRACKS = module_of(counter())._tracks(batch_of("pi", [1.0]))  # for the species' masses and charges
 
 
 def likelihoods(p, n, theta):
     """Log-likelihoods of a straight track at normal incidence (9,)."""
-    number, blur = NUMBER, BLUR
     crossing = crossing_at((1.0, 0.0, 0.0))
-    mass2 = np.array([(s.mass / s.charge) ** 2 for s in SPECIES])
-    rows = [np.zeros((1, 9)) for _ in range(3)]
-    rings.compare(
-        blur.values, blur.largest, crossing, rings.light_1(number, blur, crossing), 0.0, p, 1e-4, float(n), theta, mass2,
-        np.array([float(s.charge) ** 2 for s in SPECIES]), *rows, 0,
-    )  # fmt: skip
-    return rows[2][0]
+    made = rings.make_rings(1, 9)
+    compare_species(
+        BLUR, TRACKS, crossing, light_of_crossing(NUMBER, BLUR, crossing), 0.0, p, 1e-4, float(n), theta, made, 0
+    )
+    return made.log_likelihood[0]
 
 
 def test_a_ring_excludes_species_below_threshold_and_no_ring_those_above():
@@ -478,15 +572,15 @@ def test_columns_are_declared():
 
 
 def test_hits_of_a_pixel_count_once_and_the_seam_of_a_round_barrel_is_none():
-    tiles = np.zeros(6, dtype=np.int64)
-    hits = Hits(
-        np.array([0, 6]), tiles, np.array([1.0, 1.0, 1.0, 5.0, 9.0, 9.0]), np.array([2.0, 2.0, 3.0, 0.0, 1.0, 7.0])
-    )
+    zero = np.zeros(6, dtype=np.int64)
+    x, y = np.array([1.0, 1.0, 1.0, 5.0, 9.0, 9.0]), np.array([2.0, 2.0, 3.0, 0.0, 1.0, 7.0])
+    hits = Hits(np.array([0, 6]), zero, np.array([0, 0, 0, 2, 4, 4]), x, y, 2.0)
     near = np.full((10, 2), np.nan)
-    assert gather(hits, 0, 6, 0, 1.0, 2.0, 1.5, 0.1, 0.0, near, 0) == 2
-    assert gather(hits, 0, 6, 0, 1.0, 2.0, 1.5, 0.0, 0.0, near, 0) == 3  # no pixels: no two are the same
-    assert gather(hits, 0, 6, 1, 1.0, 2.0, 1.5, 0.1, 0.0, near, 0) == 0  # another tile
-    assert gather(hits, 0, 6, 0, 9.0, 2.0, 1.5, 0.1, -10.0, near[:1], 1) == 2  # no room: counted, not written
+    assert gather(hits, 0, 6, 0, (1.0, 2.0, 1.5, 1.5), 0.1, 0.0, near, 0) == 2
+    assert gather(hits, 0, 6, 0, (1.0, 2.0, 1.5, 1.5), 0.0, 0.0, near, 0) == 3  # no pixels: no two are the same
+    assert gather(hits, 0, 6, 0, (4.0, 1.0, 5.0, 1.5), 0.1, 0.0, near, 0) == 3  # several strips
+    assert gather(hits, 0, 6, 1, (1.0, 2.0, 1.5, 1.5), 0.1, 0.0, near, 0) == 0  # another tile
+    assert gather(hits, 0, 6, 0, (9.0, 2.0, 1.5, 1.5), 0.1, -10.0, near[:1], 1) == 2  # no room: counted, not written
     around = around_1(counter().counter())
     assert around == pytest.approx(2 * math.pi * 117.0)
     phi = np.array([0.0, 1e-4, -1e-4, 1.0])

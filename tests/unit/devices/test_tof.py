@@ -15,7 +15,7 @@ from fastsim.devices.event_time import Starts
 from fastsim.devices.tof import MASSES_OVER_CHARGE, Tof, layers_of
 from fastsim.devices.tof_response import (
     Helices,
-    log_likelihoods,
+    log_likelihood_1,
     make_measured,
     start_times,
     time_slopes_1,
@@ -270,12 +270,8 @@ def test_likelihoods(tail, mismatch):
     for n_sigma, sigma in ((-30.0, 0.03), (-1.2, 0.02), (0.3, 0.02), (2.5, 0.05), (25.0, 0.02)):
         shape = np.exp(-(n_sigma**2) / 2) if n_sigma < tail else np.exp(-tail * (n_sigma - tail / 2))
         density = (1 - mismatch) * shape / (math.sqrt(2 * math.pi) * sigma) + mismatch / 5.0
-        assert log_likelihoods(np.array([n_sigma]), np.array([sigma]), tail, mismatch)[0] == pytest.approx(
-            math.log(density), rel=1e-12
-        )
-    assert log_likelihoods(np.array([-1e6]), np.ones(1), tail, mismatch)[0] == pytest.approx(
-        math.log(mismatch / 5) if mismatch else -5e11
-    )
+        assert log_likelihood_1(n_sigma, sigma, tail, mismatch) == pytest.approx(math.log(density), rel=1e-12)
+    assert log_likelihood_1(-1e6, 1.0, tail, mismatch) == pytest.approx(math.log(mismatch / 5) if mismatch else -5e11)
 
 
 def test_no_events_and_no_tracks():
@@ -320,7 +316,7 @@ def test_several_layers_as_one_least_squares_problem():
     measured = make_measured(generator.normal(4, 0.1, (3, n)), 9)
     measured.is_measured[:] = True
     measured.is_measured[1, 2] = False
-    measured.expected[:] = generator.uniform(3, 4, (3, n, 9))
+    measured.length[:] = generator.uniform(80, 90, (3, n))
     measured.slopes[:] = generator.normal(0, 0.1, (3, n, 2))
     hypotheses, fractions = np.tile([2, 3, 4], (n, 1)), np.array([0.5, 0.3, 0.2])
     starts = Starts(np.empty((n, 3)), np.empty((n, 3)), np.empty((n, 3)))
@@ -328,9 +324,11 @@ def test_several_layers_as_one_least_squares_problem():
     for i in range(n):
         used = np.flatnonzero(measured.is_measured[:, i])
         for h, species in enumerate((2, 3, 4)):
-            expected = measured.expected[used, i, species]
+            mass = SPECIES[species].mass
+            p = math.sqrt(1 + tan[i] ** 2) / abs(q[i])
+            expected = measured.length[used, i] / LIGHT * math.hypot(1.0, mass / p)  # L / (beta c)
             slopes = np.array([
-                time_slopes_1(t, tan[i], q[i], SPECIES[species].mass, *measured.slopes[k, i])
+                time_slopes_1(t, tan[i], q[i], mass, *measured.slopes[k, i])
                 for k, t in zip(used, expected, strict=True)
             ])  # fmt: skip
             own = np.diag(layers.sigma[used] ** 2)
@@ -339,6 +337,6 @@ def test_several_layers_as_one_least_squares_problem():
             mean = (one @ inverse @ d) / (one @ inverse @ one)
             chi2 = (d - mean) @ inverse @ (d - mean)
             assert starts.time[i, h] == pytest.approx(mean, rel=1e-8)
-            assert starts.variance[i, h] == pytest.approx(1 / (one @ inverse @ one), rel=1e-8)
+            assert starts.precision[i, h] == pytest.approx(one @ inverse @ one, rel=1e-8)
             weight = fractions[h] * math.exp(-chi2 / 2) * math.sqrt(np.linalg.det(own) / np.linalg.det(v))
             assert starts.weight[i, h] == pytest.approx(weight, rel=1e-6, abs=1e-300)

@@ -7,7 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from fastsim.kernels.reach import reach_1
+from fastsim.kernels.helix import curvature_1
+from fastsim.kernels.reach import may_meet_1, reach_1
 from tests.oracles import JIT_IS_OFF
 
 N = 300 if JIT_IS_OFF else 3000
@@ -108,3 +109,26 @@ def test_inwards_and_out_again_within_half_a_turn_or_not():
         True,
     )
     assert math.isnan(reach_1(*tight)[0])
+
+
+@pytest.mark.parametrize("place", [(False, 120.0, 0.0, 200.0, True), (True, 250.0, 15.0, 120.0, True),
+                                   (True, 250.0, 15.0, 120.0, False), (True, 40.0, 30.0, 60.0, True)])  # fmt: skip
+def test_who_cannot_meet_a_place_is_found_out_and_nobody_else(place):
+    """Never false for what `reach_1` finds; true for others in at most a quarter of all cases. Prompt and displaced points."""
+    generator = np.random.default_rng(8)
+    found = wrong = 0
+    n = 2000
+    for _ in range(n):
+        point = generator.normal(size=3) * generator.choice([0.01, 10.0, 60.0])
+        phi, eta, pt = generator.uniform(-np.pi, np.pi), generator.uniform(-4, 4), np.exp(generator.uniform(-3, 2))
+        charge, b_z = generator.choice([-1.0, 0.0, 1.0, 2.0]), 2.0
+        px, py, pz = pt * math.cos(phi), pt * math.sin(phi), pt * math.sinh(eta)
+        u, v = point[0] * math.cos(phi) + point[1] * math.sin(phi), point[0] * math.sin(phi) - point[1] * math.cos(phi)
+        bend = curvature_1(charge, b_z)
+        meets = not math.isnan(reach_1(u, v, point[2], pz / pt, bend / pt, *place)[0])
+        may = may_meet_1(*place, *point, px, py, pz, bend)
+        assert may or not meets, (place, point, px, py, pz, charge)
+        found += meets
+        wrong += may and not meets
+    assert found > 0.03 * n
+    assert wrong < 0.25 * n

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 
 from fastsim.devices.tof_response import time_slopes_1
 from fastsim.kernels.helix import curvature_1
 from fastsim.kernels.reach import reach_1
-from fastsim.kernels.time_of_flight import arc_slopes_1, flight_time_1, tan_excess_1
+from fastsim.kernels.time_of_flight import arc_slopes_1, arc_to_point_1, flight_time_1, tan_excess_1
+from fastsim.kernels.vertex_seed import approach_1
 from tests.oracles import KAON_MASS, PION_MASS, PROTON_MASS
 
 LIGHT = 29.9792458  # cm/ns
@@ -81,3 +83,15 @@ def test_upstreams_derivative_by_pt():
         flight_time_1(s, 0.0, 1 / pt, mass), 0.0, 1 / pt, mass, arc_slopes_1(False, s, 85.0, 0.0, 0.0, c, b)[0] / s, 0.0
     )[0]
     assert -by_q / pt**2 == pytest.approx(upstream, rel=1e-9)
+
+
+def test_arc_to_a_point_is_that_of_the_closest_approach():
+    """Near and far vertices, both charges, straight tracks."""
+    generator = np.random.default_rng(4)
+    for scale in (1e-3, 0.1, 3.0, 20.0):
+        for _ in range(50):
+            dca_xy, phi = 0.1 * generator.normal(), generator.uniform(-np.pi, np.pi)
+            c = generator.choice([0.0, 1e-6, 1e-3, 0.02]) * generator.choice([-1, 1])
+            x, y = scale * generator.uniform(-1, 1, 2)
+            helix = (dca_xy, math.cos(phi), math.sin(phi), c, x, y)
+            assert arc_to_point_1(*helix) == pytest.approx(approach_1(*helix)[3], rel=1e-11, abs=1e-13)

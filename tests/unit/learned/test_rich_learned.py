@@ -75,11 +75,13 @@ def test_crossings_of_rings_everywhere_add_up_to_the_area_of_the_band():
     assert mean == pytest.approx(4.0 * math.pi * radius * width, rel=1e-3)
 
 
-def test_share_of_a_ring_in_a_square():
-    assert inside_1(0.0, 0.0, 8.0, 6.6) == 1.0
-    assert inside_1(8.0, 0.0, 8.0, 6.6) == pytest.approx(0.5)
-    assert inside_1(20.0, 0.0, 8.0, 6.6) == 0.0
-    assert inside_1(0.0, 0.0, 3.3, 6.6) == pytest.approx(0.25)
+def test_share_of_a_ring_in_a_window():
+    square = np.array([0.0, 0.0, 8.0, 8.0])
+    assert inside_1(0.0, 0.0, square, 6.6) == 1.0
+    assert inside_1(8.0, 0.0, square, 6.6) == pytest.approx(0.5)
+    assert inside_1(20.0, 0.0, square, 6.6) == 0.0
+    assert inside_1(0.0, 0.0, np.array([0.0, 0.0, 3.3, 3.3]), 6.6) == pytest.approx(0.25)
+    assert inside_1(3.0, -2.0, np.array([3.0, -2.0, 3.3, 6.6]), 6.6) == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize("period", [math.inf, 100.0])
@@ -90,21 +92,23 @@ def test_neighbours_are_all_pairs_of_a_tile(period):
     event, tile = np.repeat(np.arange(3), n // 3), generator.integers(0, 2, n)
     x, y = generator.uniform(0.0, 100.0, n), generator.uniform(-10.0, 10.0, n)
     mean, radius = generator.uniform(0.0, 20.0, n), generator.uniform(1.0, 7.0, n)
-    width, half = generator.uniform(0.1, 0.5, n), generator.uniform(4.0, 9.0, n)
+    width, half = generator.uniform(0.1, 0.5, n), generator.uniform(4.0, 9.0, (n, 2))
+    window = np.column_stack([generator.uniform(-3.0, 3.0, (n, 2)), half])
     zero = np.zeros(n)
-    known = Known(np.zeros((n, len(FEATURES))), zero, zero, zero, mean, tile, x, y, radius, width, half, zero)
+    known = Known(np.zeros((n, len(FEATURES))), zero, zero, zero, mean, tile, x, y, radius, width, window, zero)
+    far = np.abs(window[:, 0]) + window[:, 2]
     fill_crowd(period, np.lexsort((x, tile, event)), event, known)
     expected = np.zeros((n, 2))
     pairs = [(event == event[i]) & (tile == tile[i]) for i in range(n)]
     for i in range(n):
         for j in range(n):
             if i != j and event[i] == event[j] and tile[i] == tile[j]:
-                reach = max(half[pairs[i]].max(), (radius + width)[pairs[i]].max()) + radius[pairs[i]].max()
+                reach = max(far[pairs[i]].max(), (radius + width)[pairs[i]].max()) + radius[pairs[i]].max()
                 dx = x[j] - x[i]
                 if math.isfinite(period):
                     dx -= period * round(dx / period)
                 distance = math.hypot(dx, y[j] - y[i])
-                inside = max(inside_1(dx, y[j] - y[i], half[i], radius[j]), FAR * (abs(dx) <= reach))
+                inside = max(inside_1(dx, y[j] - y[i], window[i], radius[j]), FAR * (abs(dx) <= reach))
                 expected[i] += mean[j] * np.array([crossed_1(distance, radius[i], width[i], radius[j]), inside])
     assert np.allclose(known.features[:, 5:], np.sqrt(expected), rtol=1e-9, atol=1e-9)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from fastsim import columns as c
-from fastsim.events import production_points
+from fastsim.devices.common import origins
 from fastsim.jit import kernel
 from fastsim.kernels.helix import curvature_1
 
@@ -63,7 +63,7 @@ def tracks_of(batch: EventBatch, rows: NDArray[np.int64]) -> Tracks:
     variance = by_tan * by_tan * cov[rows, 9] + (cov[rows, 14] / q_over_pt - 2.0 * by_tan * cov[rows, 13]) / q_over_pt
     px, py, pz = (batch[column][particles] for column in c.MOMENTUM)
     return Tracks(
-        batch[c.EVENT_ID][events], particle_index, production_points(batch)[particles], px, py, pz,
+        batch[c.EVENT_ID][events], particle_index, origins(batch, particles, events), px, py, pz,
         batch[c.CHARGE_TRUE][particles], batch[c.SPECIES][rows], np.sqrt(slope2) / np.abs(q_over_pt),
         np.sqrt(np.maximum(variance, 0.0)),
     )  # fmt: skip

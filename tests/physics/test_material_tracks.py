@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from fastsim import simulate
+from tests.material_card import CARD
 
 GUN = """
 schema_version = 1
@@ -20,16 +21,6 @@ pdg = {pdg}
 n = 50
 pt = {{ values = [{pt}] }}
 eta = {{ min = -0.5, max = 0.5 }}
-"""
-CARD = """
-extends = "alice3"
-[[modules]]
-name = "vertex"
-kind = "vertex"
-level = "fit"
-[[modules]]
-name = "material"
-kind = "material"
 """
 
 

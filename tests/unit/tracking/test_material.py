@@ -19,17 +19,7 @@ from fastsim.run import make_pipeline
 from fastsim.tracking.material import Material
 from tests.commands import run_fastsim
 from tests.hepmc_files import read
-
-CARD = """
-extends = "alice3"
-[[modules]]
-name = "vertex"
-kind = "vertex"
-level = "fit"
-[[modules]]
-name = "material"
-kind = "material"
-"""
+from tests.material_card import CARD
 
 
 @pytest.fixture(scope="module")
